@@ -1,0 +1,163 @@
+"""One access table as it lies on disk: what it says of itself, and how it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from one_cache.errors import TableCorrupt
+from one_cache.tables.engine import explained
+from one_cache.tables.schema import (
+    LAYOUTS,
+    check_known,
+    check_meta,
+    literal,
+    quoted,
+    reading,
+)
+
+if TYPE_CHECKING:
+    from one_cache.tables.engine import Engine
+
+SUFFIX = ".pqt"
+MARK = "one_cache"
+"""Key of the file's metadata that says: written by this package, sorted, in small groups."""
+
+_TAIL = 65_536  # bytes; holds the end of the footer, where two writings of a table differ
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells one version of a file from another without reading it."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        """Take the stamp of a file."""
+        stat = os.stat(path)
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """An access table on disk.
+
+    Attributes
+    ----------
+    name : str
+        Kind of table, the stem of the file.
+    path : pathlib.Path
+        The file.
+    stamp : Stamp
+        When it was opened.
+    meta : mapping
+        What it says of itself under ``one_metadata``.
+    columns : mapping of str to str
+        Column and the SQL that reads it.
+    count : int
+        Number of rows.
+    shaped : bool
+        Whether it is sorted by key, in small row groups, in our form.
+    """
+
+    name: str
+    path: Path
+    stamp: Stamp
+    meta: Mapping[str, Any]
+    columns: Mapping[str, str]
+    count: int
+    shaped: bool
+
+    @property
+    def select(self) -> str:
+        """SQL that reads the whole table."""
+        items = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in self.columns.items())
+        return f"SELECT {items} FROM read_parquet({literal(str(self.path))})"
+
+
+def fingerprint(path: Path) -> str:
+    """Name this version of a file: of its size, time and the end of its footer.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A Parquet file.
+
+    Returns
+    -------
+    str
+        16 hex digits.
+    """
+    with path.open("rb") as file:
+        stat = os.fstat(file.fileno())
+        file.seek(max(0, stat.st_size - _TAIL))
+        tail = file.read()
+    known = f"{stat.st_size}:{stat.st_mtime_ns}:".encode()
+    return hashlib.blake2b(known + tail, digest_size=8).hexdigest()
+
+
+def _metadata(engine: Engine, path: Path) -> tuple[dict[str, Any] | None, int | None]:
+    """Read ``one_metadata`` and the layout in which this package wrote, if it did."""
+    _, rows = engine.ask(
+        "SELECT key, value FROM parquet_kv_metadata(?) WHERE key IN ('one_metadata', ?)",
+        [str(path), MARK],
+        what=f"{path}: cannot be read as Parquet",
+    )
+    found = {bytes(key).decode(): bytes(value) for key, value in rows}
+    try:
+        meta = json.loads(found["one_metadata"]) if "one_metadata" in found else None
+        mark = json.loads(found[MARK]) if MARK in found else {}
+    except ValueError as error:
+        raise TableCorrupt(f"{path}: its metadata are not JSON: {error}") from error
+    return meta, mark.get("layout")
+
+
+def open_file(engine: Engine, path: Path) -> TableFile | None:
+    """Look at a Parquet file.
+
+    Parameters
+    ----------
+    engine : Engine
+        Reads it.
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    TableFile or None
+        None when it does not say that it is a table, and is not called as one.
+
+    Raises
+    ------
+    TableCorrupt
+        It cannot be read.
+    TableForeign
+        It is called ``sessions.pqt`` or ``datasets.pqt`` and is something else.
+    TableColumnMissing
+        It lacks a column without which it is no such table.
+    TableTooNew
+        A later version wrote it.
+    """
+    name, where, stamp = path.stem, str(path), Stamp.of(path)
+    meta, layout = _metadata(engine, path)
+    if meta is None and name not in LAYOUTS:
+        return None
+    check_meta(meta or {}, layout, where)
+    source = f"read_parquet({literal(where)})"
+    with engine.cursor() as cursor, explained(f"{path}: cannot be read as Parquet"):
+        described = cursor.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+        counted = cursor.execute(f"SELECT count(*) FROM {source}").fetchone()
+    types = {row[0]: row[1] for row in described}
+    if meta is None:
+        check_known(name, types, where)
+    columns = reading(name, types, shaped=layout is not None, where=where)
+    count = counted[0] if counted else 0
+    return TableFile(name, path, stamp, meta or {}, columns, count, layout is not None)

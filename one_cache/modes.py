@@ -77,17 +77,17 @@ _SERVES = {
     FileState.GOOD: Action.USE,
 }
 
-POLICIES: Mapping[Mode, Policy] = {
-    Mode.REMOTE: Policy(asks=True, writes=True, pinned=False, on=_FETCHES),
-    Mode.LOCAL: Policy(asks=False, writes=True, pinned=False, on=_SERVES),
-    # a file of a frozen cache was hashed before, by someone: it is hashed again, once a process
-    Mode.FIXED: Policy(asks=False, writes=False, pinned=True, on=_SERVES),
-}
+_REMOTE = Policy(asks=True, writes=True, pinned=False, on=_FETCHES)
+_REMOTE_FROM_TABLES = Policy(asks=False, writes=True, pinned=False, on=_FETCHES)
+_LOCAL = Policy(asks=False, writes=True, pinned=False, on=_SERVES)
+# a file of a frozen cache was hashed before, by someone: it is hashed again, once a process
+_FIXED = Policy(asks=False, writes=False, pinned=True, on=_SERVES)
 
-_EFFECTIVE = {
-    Mode.REMOTE: {None: Mode.REMOTE, "remote": Mode.REMOTE, "local": Mode.LOCAL},
-    Mode.LOCAL: {None: Mode.LOCAL, "remote": Mode.REMOTE, "local": Mode.LOCAL},
-    Mode.FIXED: {None: Mode.FIXED, "remote": Mode.FIXED, "local": Mode.FIXED},
+# the mode of the cache, then the `query_type` of the call
+_POLICIES: Mapping[Mode, Mapping[str | None, Policy]] = {
+    Mode.REMOTE: {None: _REMOTE, "remote": _REMOTE, "local": _REMOTE_FROM_TABLES},
+    Mode.LOCAL: {None: _LOCAL, "remote": _REMOTE, "local": _LOCAL},
+    Mode.FIXED: {None: _FIXED, "remote": _FIXED, "local": _FIXED},
 }
 
 
@@ -123,7 +123,9 @@ def read_mode(value: str | Mode) -> Mode:
 def policy(mode: Mode, query_type: str | None = None) -> Policy:
     """Give the policy of one call: the cache's mode, overridden by the call's `query_type`.
 
-    Nothing overrides ``fixed``: a script that asks for ``query_type="remote"`` reruns frozen.
+    ``query_type`` says where questions go; a remote cache that asks its own tables still
+    fetches what is missing, as in ONE-api. Nothing overrides ``fixed``: a script that asks for
+    ``query_type="remote"`` reruns frozen.
 
     Parameters
     ----------
@@ -142,7 +144,7 @@ def policy(mode: Mode, query_type: str | None = None) -> Policy:
     (True, False)
     """
     try:
-        return POLICIES[_EFFECTIVE[mode][query_type]]
+        return _POLICIES[mode][query_type]
     except KeyError:
         raise InvalidArgument(
             f"query_type must be 'remote', 'local' or None, got {query_type!r}"

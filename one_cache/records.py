@@ -15,6 +15,30 @@ from typing import Any
 from one_cache.errors import InvalidArgument
 
 
+class Bunch(dict[str, Any]):
+    """A dict whose items are attributes too, as records of ONE-api are.
+
+    Examples
+    --------
+    >>> ref = Bunch(subject="KS014", sequence=1)
+    >>> ref.subject, ref["sequence"]
+    ('KS014', 1)
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no item {name!r}; there are: {', '.join(self)}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def copy(self) -> Bunch:
+        """Give a shallow copy of the same class."""
+        return type(self)(self)
+
+
 class QC(IntEnum):
     """Quality of a session or dataset, from unknown to unusable (values as in ONE-api)."""
 

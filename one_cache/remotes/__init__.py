@@ -1,6 +1,6 @@
 """Where records and bytes come from: the protocol that each remote follows, and the registry.
 
-A remote is three methods. It returns records and yields bytes; it writes nothing, keeps no mode
+A remote is four methods. It returns records and yields bytes; it writes nothing, keeps no mode
 and knows no cache folder. ``one_cache.testing`` holds the contract tests that each must pass.
 
 - ``tables()`` names the whole access tables that the remote carries, each as a :class:`Listing`
@@ -8,6 +8,7 @@ and knows no cache folder. ``one_cache.testing`` holds the contract tests that e
   time (a database) may name none.
 - ``records(question)`` answers one question with rows, or returns None: "ask my tables".
 - ``open(file, start, validator)`` gives a :class:`Body`, the bytes from `start` on.
+- ``url(file)`` gives the address of a file, for people and for records.
 """
 
 from __future__ import annotations
@@ -133,6 +134,10 @@ class Remote(Protocol):
         TransferFailed
             A failure that can heal.
         """
+        ...
+
+    def url(self, file: File) -> str:
+        """Give the address of `file`, without a credential in it; nothing is asked."""
         ...
 
 

@@ -1,0 +1,336 @@
+"""What every method of a cache stands on: its folders, tables, remote, store and recorder.
+
+The desk decides nothing by mode: it looks up the policy of the call in ``modes`` and does what
+the row says.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from one_cache import settings
+from one_cache.catalogue import Catalogue, RemoteCatalogue, TableCatalogue
+from one_cache.errors import (
+    HashMismatch,
+    InvalidArgument,
+    ModeError,
+    NotInCache,
+    NotOnServer,
+    OneCacheError,
+    SessionNotFound,
+    TransferErrors,
+)
+from one_cache.manifest import Manifest, now
+from one_cache.modes import Action, FileState, Mode, Policy, policy, read_mode
+from one_cache.recorder import Entry, Recorder
+from one_cache.records import Dataset, File, Session
+from one_cache.remotes import Remote, connect
+from one_cache.snapshot import remote_tables
+from one_cache.spec import ALFPath
+from one_cache.store import Store
+from one_cache.tables import Tables
+from one_cache.transfer import fetch
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+_log = logging.getLogger(__name__)
+
+
+class Desk:
+    """Holds what a cache is made of; the public methods stand in the classes above it.
+
+    Parameters
+    ----------
+    cache_dir : path-like, optional
+        Root of the files; the default depends on the remote's address (``settings``).
+    remote : Remote or str, optional
+        Where records and bytes come from, or its address.
+    tables_dir : path-like, optional
+        Where the tables and the manifest lie; `cache_dir` when not given.
+    mode : {"remote", "local", "fixed"}, optional
+        ``remote`` where there is a remote, else ``local``.
+    wildcards : bool
+        Names are patterns of a shell, search terms regular expressions.
+    silent : bool
+        No progress bars.
+    version : str, optional
+        Data release that the manifest must name.
+    access : Credentials, optional
+        For a remote that is given by its address; otherwise looked up in ``settings``.
+    """
+
+    def __init__(
+        self,
+        cache_dir: str | Path | None = None,
+        *,
+        remote: Remote | str | None = None,
+        tables_dir: str | Path | None = None,
+        mode: str | Mode | None = None,
+        wildcards: bool = True,
+        silent: bool = False,
+        version: str | None = None,
+        access: settings.Credentials | None = None,
+    ) -> None:
+        address = remote if isinstance(remote, str) else None
+        self._address = address
+        self._access = access
+        self._remote = None if isinstance(remote, str) else remote
+        self._mode = read_mode(mode or (Mode.LOCAL if remote is None else Mode.REMOTE))
+        root = Path(cache_dir) if cache_dir else settings.default_cache_dir(address)
+        self.cache_dir = ALFPath(root.expanduser().absolute())
+        self._tables_dir = Path(tables_dir).expanduser().absolute() if tables_dir else None
+        self.wildcards = wildcards
+        self.silent = silent
+        self.revision_last_before = settings.revision_cutoff()
+        self.recorder = Recorder()
+        self._warned: set[tuple[str, str]] = set()
+        self._hashed: set[str] = set()
+        self._remote_tables: Tables | None = None
+        self._sessions_seen: dict[str, Session] = {}
+        self.manifest: Manifest | None = None
+        self._tables = self._open_tables(self.tables_dir, version)
+        self._store = Store(self.cache_dir, writable=policy(self._mode).writes)
+
+    # -- what it is ------------------------------------------------------------------------
+
+    @property
+    def tables_dir(self) -> Path:
+        """Folder of the tables and the manifest."""
+        return self._tables_dir or Path(self.cache_dir)
+
+    @property
+    def mode(self) -> str:
+        """``"remote"``, ``"local"`` or ``"fixed"``; a frozen cache stays frozen."""
+        return self._mode.value
+
+    @mode.setter
+    def mode(self, value: str | Mode) -> None:
+        new = read_mode(value)
+        if new is self._mode:
+            return
+        if Mode.FIXED in (new, self._mode):
+            raise ModeError(
+                f"mode {self.mode!r} cannot become {new.value!r}: a fixed cache is opened as "
+                "one, ONE(..., mode='fixed'), and stays one"
+            )
+        self._mode = new
+
+    @property
+    def offline(self) -> bool:
+        """Whether questions are answered without a remote."""
+        return not policy(self._mode).asks
+
+    @property
+    def remote(self) -> Remote | None:
+        """Where records and bytes come from; an address is connected to on first use."""
+        if self._remote is None and self._address is not None:
+            access = self._access or settings.credentials(self._address)
+            self._remote = connect(self._address, **vars(access))
+        return self._remote
+
+    @property
+    def source(self) -> str:
+        """Address of the remote, without credentials; empty where there is none."""
+        if self._remote is not None:
+            return self._remote.name
+        return settings.without_credentials(self._address) if self._address else ""
+
+    # -- tables ----------------------------------------------------------------------------
+
+    def _open_tables(self, folder: Path, version: str | None = None) -> Tables:
+        row = policy(self._mode)
+        if not row.pinned:
+            if version is not None:
+                Manifest.read(folder).require_release(version)
+            return Tables.open(folder, writable=row.writes, silent=self.silent)
+        self.manifest = Manifest.read(folder)
+        self.manifest.require_release(version)
+        self.revision_last_before = self.manifest.revision_last_before
+        pins = {name: pin.sha256 for name, pin in self.manifest.tables.items()}
+        return Tables.open(folder, writable=False, pins=pins, silent=self.silent)
+
+    def _catalogue(self, query_type: str | None = None) -> Catalogue:
+        """Give who answers a call of this `query_type`."""
+        if not policy(self._mode, query_type).asks:
+            return TableCatalogue(self._tables)
+        remote = self._require_remote()
+        if self._remote_tables is None:
+            self._remote_tables = remote_tables(remote, self._store, silent=self.silent)
+        if self._remote_tables is None:
+            return RemoteCatalogue(remote, self._tables)
+        return TableCatalogue(self._remote_tables, memory=self._tables)
+
+    def _require_remote(self) -> Remote:
+        remote = self.remote
+        if remote is None:
+            raise ModeError(
+                f"the cache {self.cache_dir} has no remote to ask; name one, "
+                "ONE(base_url=...), or use mode='local'"
+            )
+        return remote
+
+    # -- sessions and files ----------------------------------------------------------------
+
+    def _session(self, eid: str, catalogue: Catalogue) -> Session:
+        if eid not in self._sessions_seen:
+            found = catalogue.sessions([eid])
+            if not found:
+                raise SessionNotFound(f"session {eid} is not known to {self._answerer(catalogue)}")
+            self._sessions_seen[eid] = found[0]
+        return self._sessions_seen[eid]
+
+    def _answerer(self, catalogue: Catalogue) -> str:
+        own = isinstance(catalogue, TableCatalogue) and catalogue.memory is None
+        return f"the tables in {self.tables_dir}" if own else self.source
+
+    def _file(self, dataset: Dataset, catalogue: Catalogue) -> File:
+        path = dataset.rel_path
+        if dataset.eid:
+            path = f"{self._session(dataset.eid, catalogue).path}/{path}"
+        return File(
+            path,
+            size=dataset.file_size,
+            hash=dataset.hash or None,
+            url=dataset.extra.get("data_url"),
+            id=dataset.id,
+        )
+
+    def _state(self, file: File, row: Policy, *, check_hash: bool) -> FileState:
+        """Give what is known of a file, hashed where the policy wants it."""
+        state = self._store.state(file)
+        if row.pinned and file.hash is None:
+            return FileState.MISSING if state is FileState.MISSING else FileState.WRONG
+        first = row.pinned and state is FileState.GOOD and file.path not in self._hashed
+        hashes = row.on[state] is Action.HASH and (check_hash or row.pinned)
+        if first or hashes:
+            state = self._store.check(file)
+            self._hashed.add(file.path)
+        return FileState.GOOD if state is FileState.UNCHECKED else state
+
+    def _bring(
+        self,
+        datasets: Sequence[Dataset],
+        catalogue: Catalogue,
+        query_type: str | None,
+        *,
+        check_hash: bool = True,
+    ) -> dict[str, OneCacheError]:
+        """Let each dataset be on disk and right; give what cannot be had, by dataset id."""
+        row = policy(self._mode, query_type)
+        refused: dict[str, OneCacheError] = {}
+        wanted: dict[str, File] = {}
+        for dataset in datasets:
+            file = self._file(dataset, catalogue)
+            state = self._state(file, row, check_hash=check_hash)
+            action = row.on[state]
+            if action is Action.FETCH and (dataset.exists or state is FileState.WRONG):
+                wanted[dataset.id] = file
+            elif action is not Action.USE:
+                refused[dataset.id] = self._refusal(dataset, file, state, row)
+        if wanted:
+            refused.update(self._fetch(wanted))
+        return refused
+
+    def _fetch(self, wanted: Mapping[str, File]) -> dict[str, OneCacheError]:
+        remote = self._require_remote()
+        try:
+            fetch(list(wanted.values()), remote, self._store, silent=self.silent)
+        except TransferErrors as group:
+            return {
+                key: group.errors[file.path]
+                for key, file in wanted.items()
+                if file.path in group.errors
+            }
+        return {}
+
+    def _refusal(
+        self, dataset: Dataset, file: File, state: FileState, row: Policy
+    ) -> OneCacheError:
+        restore = f"one-cache get {dataset.eid} {dataset.rel_path!r} --cache-dir {self.cache_dir}"
+        if row.pinned and file.hash is None:
+            return NotInCache(
+                f"{file.path}: the manifest pins no hash for dataset {dataset.id}, so it cannot "
+                f"be verified; fetch it ({restore}) and freeze the cache again"
+            )
+        if state is FileState.WRONG:
+            return HashMismatch(
+                f"{file.path}: {self._store.problem(file)}; dataset {dataset.id} was not loaded. "
+                f"Mode {self.mode!r} fetches nothing; to restore it: {restore}"
+            )
+        if not dataset.exists and row.on[state] is Action.FETCH:
+            return NotOnServer(
+                f"{file.path}: dataset {dataset.id} is recorded, but is on no server and not on "
+                "disk"
+            )
+        expected = ", ".join(
+            str(part)
+            for part in (file.size is not None and f"{file.size} bytes", file.hash)
+            if part
+        )
+        return NotInCache(
+            f"{file.path}: dataset {dataset.id} is not on disk (expected {expected or 'a file'}) "
+            f"and mode {self.mode!r} fetches nothing; to fetch it: {restore}"
+        )
+
+    def _path(self, dataset: Dataset, catalogue: Catalogue) -> ALFPath:
+        return ALFPath(self._store.path(self._file(dataset, catalogue).path))
+
+    # -- the record ------------------------------------------------------------------------
+
+    def _record(self, datasets: Sequence[Dataset], catalogue: Catalogue, note: str = "") -> None:
+        if not self.recorder.on:
+            return
+        for dataset in datasets:
+            file = self._file(dataset, catalogue)
+            self.recorder.add(
+                Entry(
+                    "dataset",
+                    dataset.id,
+                    eid=dataset.eid,
+                    path=file.path,
+                    rel_path=dataset.rel_path,
+                    revision=dataset.revision,
+                    size=file.size,
+                    hash=file.hash or self._store.digest(file.path),
+                    qc=dataset.qc.name,
+                    source=self.source,
+                    mode=self.mode,
+                    note=note,
+                    at=now(),
+                )
+            )
+
+    def _warn_once(self, kind: str, key: str, message: str, category: type[Warning]) -> None:
+        if (kind, key) not in self._warned:
+            self._warned.add((kind, key))
+            warnings.warn(message, category, stacklevel=4)
+
+
+def as_uuid(text: str) -> UUID:
+    """Give the UUID written in `text`."""
+    from uuid import UUID
+
+    return UUID(text)
+
+
+def uuid_text(value: Any, what: str = "id") -> str:
+    """Give a UUID as lower-case text.
+
+    Raises
+    ------
+    InvalidArgument
+        It is none.
+    """
+    from uuid import UUID
+
+    if isinstance(value, UUID):
+        return str(value)
+    try:
+        return str(UUID(str(value)))
+    except ValueError:
+        raise InvalidArgument(f"{value!r} is not a UUID, as the {what} must be") from None

@@ -1,0 +1,299 @@
+"""Find sessions and datasets: search, list, details."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from one_cache import query
+from one_cache.cache.frames import (
+    SearchResult,
+    dataset_frame,
+    one_frame,
+    session_record,
+    session_series,
+)
+from one_cache.cache.naming import Naming, each
+from one_cache.catalogue import Catalogue, TableCatalogue
+from one_cache.records import QC, Bunch, Dataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Finding(Naming):
+    """The questions of ONE-api."""
+
+    def search_terms(self, query_type: str | None = None) -> tuple[str, ...]:
+        """Give the names of the search terms.
+
+        Parameters
+        ----------
+        query_type : {None, "remote", "local"}
+            Who answers.
+
+        Returns
+        -------
+        tuple of str
+            Sorted.
+        """
+        return query.SEARCH_TERMS
+
+    def search(
+        self, details: bool = False, query_type: str | None = None, **terms: Any
+    ) -> SearchResult | tuple[SearchResult, list[Bunch]]:
+        """Find the sessions for which all terms hold.
+
+        Parameters
+        ----------
+        details : bool
+            Give the records too.
+        query_type : {None, "remote", "local"}
+            Who answers.
+        subject, lab, task_protocol, projects : str or list of str
+            Text that the field contains, upper and lower case alike; with ``wildcards`` a
+            regular expression. Any of a list.
+        date_range : date-like, or list of two
+            A day, or the first and the last one (None is open).
+        number : int or list of int
+            Which session of the day.
+        datasets : str or list of str
+            File names, all of which the session has.
+        dataset_qc_lte : str or QC
+            The worst QC that counts; FAIL when not given.
+        **terms
+            The above, each by its name or an unambiguous beginning of it.
+
+        Returns
+        -------
+        SearchResult
+            A list of ``uuid.UUID``, newest first.
+        list of Bunch
+            With `details`, a record for each.
+
+        Raises
+        ------
+        UnknownSearchTerm, AmbiguousSearchTerm, InvalidDate, InvalidArgument
+            What was wrong and what there is.
+        """
+        full = query.complete_terms(terms, self.search_terms(query_type))
+        found = self._catalogue(query_type).search(full, wildcards=self.wildcards)
+        result = SearchResult(found)
+        return (result, [session_record(one) for one in found]) if details else result
+
+    def list_subjects(self, query_type: str | None = None) -> list[str]:
+        """Give the names of all subjects, sorted."""
+        catalogue = self._catalogue(query_type)
+        if isinstance(catalogue, TableCatalogue):
+            return sorted(filter(None, catalogue.tables.distinct("sessions", "subject")))
+        return sorted({one.subject for one in catalogue.search({}, wildcards=self.wildcards)})
+
+    def _filter(
+        self,
+        filename: query.FileName,
+        collection: query.Pattern | None,
+        revision: query.Pattern | None,
+        qc: str | int | QC = QC.FAIL,
+        *,
+        ignore_qc_not_set: bool = False,
+        explicit_revision: bool = False,
+    ) -> query.Filter:
+        explicit = explicit_revision or revision is not None
+        return query.Filter(
+            filename,
+            collection,
+            revision,
+            QC.read(qc),
+            ignore_qc_not_set=ignore_qc_not_set,
+            wildcards=self.wildcards,
+            last_revision=None if explicit else self.revision_last_before,
+        )
+
+    def list_datasets(
+        self,
+        eid: Any = None,
+        filename: query.FileName = None,
+        collection: query.Pattern | None = None,
+        revision: query.Pattern | None = None,
+        qc: str | int | QC = QC.FAIL,
+        ignore_qc_not_set: bool = False,
+        details: bool = False,
+        query_type: str | None = None,
+        default_revisions_only: bool = False,
+        keep_eid_index: bool = False,
+    ) -> list[str] | pd.DataFrame:
+        """List the datasets of a session, or the distinct ones of all sessions.
+
+        Parameters
+        ----------
+        eid : any name of a session, optional
+            Without it all sessions.
+        filename : str, list of str or mapping of ALF parts, optional
+            Names with ``*`` and ``?``, or ``{"object": ..., "attribute": ...}``.
+        collection, revision : str or list of str, optional
+            Folder and revision, with ``*`` and ``?``; an empty text is "none".
+        qc : str, int or QC
+            The worst level that is listed.
+        ignore_qc_not_set : bool
+            Leave out datasets without QC.
+        details : bool
+            Give the records.
+        query_type : {None, "remote", "local"}
+            Who answers.
+        default_revisions_only : bool
+            Only those that load when no revision is asked for.
+        keep_eid_index : bool
+            With `details`, index ``(eid, id)`` instead of ``id``.
+
+        Returns
+        -------
+        list of str, or pandas.DataFrame
+            Relative paths, sorted; with `details` a row for each.
+
+        Raises
+        ------
+        SessionNotFound
+            The session is unknown. One without datasets gives an empty list.
+        """
+        catalogue = self._catalogue(query_type)
+        chosen = self._filter(
+            filename, collection, revision, qc, ignore_qc_not_set=ignore_qc_not_set
+        )
+        if eid is None or (isinstance(eid, str) and not eid):
+            frame = self._list_all(catalogue, chosen, defaults=default_revisions_only)
+            if details:
+                return one_frame(frame, keep_eid=True)
+            return sorted(frame["rel_path"].unique().tolist())
+        found = chosen(self._datasets_of(self._eid(eid, catalogue), catalogue))
+        if default_revisions_only:
+            found = [dataset for dataset in found if dataset.default_revision]
+        if details:
+            return dataset_frame(found, keep_eid=keep_eid_index)
+        return [dataset.rel_path for dataset in found]
+
+    def _datasets_of(self, eid: str, catalogue: Catalogue) -> list[Dataset]:
+        """Give the datasets of a session that is known."""
+        found = catalogue.datasets_of(eid)
+        if not found:
+            self._session(eid, catalogue)
+        return found
+
+    def _list_all(
+        self, catalogue: Catalogue, chosen: query.Filter, *, defaults: bool
+    ) -> pd.DataFrame:
+        """Give the datasets of all sessions: names by Python's rules, rows by the engine."""
+        tables = catalogue.tables if isinstance(catalogue, TableCatalogue) else self._tables
+        paths = [Dataset("", "", path) for path in tables.rel_paths()]
+        fits = [dataset.rel_path for dataset in chosen.named(paths)]
+        levels = [level.name for level in QC if level <= chosen.qc]
+        if chosen.ignore_qc_not_set:
+            levels.remove(QC.NOT_SET.name)
+        where = "list_contains(?, rel_path) AND list_contains(?, coalesce(qc, 'NOT_SET'))"
+        if defaults:
+            where += " AND default_revision"
+        return tables.frame(
+            f"SELECT * FROM datasets WHERE {where} ORDER BY eid, rel_path", [fits, levels]
+        )
+
+    def list_collections(
+        self,
+        eid: Any = None,
+        filename: query.FileName = None,
+        collection: query.Pattern | None = None,
+        revision: query.Pattern | None = None,
+        details: bool = False,
+        query_type: str | None = None,
+    ) -> list[str] | dict[str, pd.DataFrame]:
+        """List the collections that the fitting datasets lie in; see :meth:`list_datasets`.
+
+        Returns
+        -------
+        list of str, or dict of str to pandas.DataFrame
+            Sorted, an empty text for "none"; with `details` the datasets of each.
+        """
+        return self._list_folders(
+            0, eid, filename, collection, revision, details=details, query_type=query_type
+        )
+
+    def list_revisions(
+        self,
+        eid: Any = None,
+        filename: query.FileName = None,
+        collection: query.Pattern | None = None,
+        revision: query.Pattern | None = None,
+        details: bool = False,
+        query_type: str | None = None,
+    ) -> list[str] | dict[str, pd.DataFrame]:
+        """List the revisions of the fitting datasets; see :meth:`list_datasets`.
+
+        Returns
+        -------
+        list of str, or dict of str to pandas.DataFrame
+            Sorted, an empty text for unrevised; with `details` the datasets of each.
+        """
+        return self._list_folders(
+            1, eid, filename, collection, revision, details=details, query_type=query_type
+        )
+
+    def _list_folders(
+        self,
+        which: int,
+        eid: Any,
+        filename: query.FileName,
+        collection: query.Pattern | None,
+        revision: query.Pattern | None,
+        *,
+        details: bool,
+        query_type: str | None,
+    ) -> list[str] | dict[str, pd.DataFrame]:
+        where = (eid, filename, collection, revision)
+        if not details:
+            paths = self.list_datasets(*where, query_type=query_type)
+            return sorted({Dataset("", "", path).folders[which] for path in paths})
+        frame = self.list_datasets(*where, details=True, query_type=query_type)
+        keys = [Dataset("", "", path).folders[which] for path in frame["rel_path"]]  # type: ignore[index, call-overload]
+        return {str(key): group for key, group in frame.groupby(keys)}  # type: ignore[union-attr]
+
+    def get_details(self, eid: Any, full: bool = False, query_type: str | None = None) -> Any:
+        """Give the record of a session.
+
+        Parameters
+        ----------
+        eid : any name of a session, or list of these
+            Session.
+        full : bool
+            Give its datasets too.
+        query_type : {None, "remote", "local"}
+            Who answers.
+
+        Returns
+        -------
+        pandas.Series, pandas.DataFrame, or list of these
+            The session's fields, named by its eid; with `full` a row for each dataset, with the
+            session's fields beside it.
+
+        Raises
+        ------
+        SessionNotFound
+            It is unknown.
+        """
+        catalogue = self._catalogue(query_type)
+
+        def convert(one: Any) -> pd.Series[Any] | pd.DataFrame:
+            session = self._session(self._eid(one, catalogue), catalogue)
+            series = session_series(session)
+            if not full:
+                return series
+            datasets = catalogue.datasets_of(session.id)
+            return dataset_frame(datasets, keep_eid=True).assign(**series)
+
+        return each(eid, convert)
+
+    @property
+    def sessions(self) -> pd.DataFrame:
+        """The sessions that this cache's tables hold, a row for each, index ``id``."""
+        return self._tables.table("sessions")
+
+    @property
+    def datasets(self) -> pd.DataFrame:
+        """The datasets that this cache's tables hold, a row for each, index ``(eid, id)``."""
+        return self._tables.table("datasets")

@@ -1,0 +1,339 @@
+"""What outlives a script: tables saved and loaded, the freeze, the record of what was read."""
+
+from __future__ import annotations
+
+import html
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+from one_cache.cache.desk import Desk
+from one_cache.errors import CacheWarning, ModeError
+from one_cache.manifest import Manifest, TablePin, now
+from one_cache.modes import policy
+from one_cache.recorder import Recorder
+from one_cache.tables import Tables
+
+_log = logging.getLogger(__name__)
+
+
+class Keeping(Desk):
+    """Tables, manifest and record of a cache."""
+
+    # -- tables ------------------------------------------------------------------------------
+
+    def load_cache(self, tables_dir: str | Path | None = None) -> None:
+        """Read the tables again, from another folder or from where they were.
+
+        In remote mode without a folder the remote's own tables, whole, become those of this
+        cache. Records that were not saved are kept only when nothing replaces them: save first.
+
+        Parameters
+        ----------
+        tables_dir : path-like, optional
+            Folder that holds tables, for instance what :meth:`save_cache` wrote.
+
+        Warns
+        -----
+        CacheWarning
+            There are no tables.
+        """
+        row = policy(self._mode)
+        if tables_dir is None and row.asks:
+            self._load_remote_tables()
+            return
+        folder = Path(tables_dir).expanduser().absolute() if tables_dir else self.tables_dir
+        tables = self._open_tables(folder)
+        self._tables.close()
+        self._tables = tables
+        if tables_dir is not None:
+            self._tables_dir = folder
+        self._sessions_seen.clear()
+        if not tables.names():
+            warnings.warn(f"no access tables in {folder}", CacheWarning, stacklevel=2)
+
+    def _load_remote_tables(self) -> None:
+        self._remote_tables = None
+        catalogue = self._catalogue()
+        tables = getattr(catalogue, "tables", None)
+        if not isinstance(tables, Tables) or tables.folder is None:
+            warnings.warn(
+                f"{self.source} carries no whole tables; it is asked question by question",
+                CacheWarning,
+                stacklevel=3,
+            )
+            return
+        # by way of the disk: the tables may be larger than memory
+        tables.save(self.tables_dir)
+        self._tables.close()
+        self._tables = Tables.open(self.tables_dir, silent=self.silent)
+
+    def save_cache(
+        self, save_dir: str | Path | None = None, clobber: bool = False
+    ) -> dict[str, Path]:
+        """Write the tables: what was on disk, and all records that questions brought.
+
+        Tables that are there already are merged with, row by row, under a lock.
+
+        Parameters
+        ----------
+        save_dir : path-like, optional
+            Folder; the cache's own when not given.
+        clobber : bool
+            Replace what is there instead.
+
+        Returns
+        -------
+        dict of str to pathlib.Path
+            The file of each table. Empty in a fixed cache that is asked to save into itself:
+            what it holds is what is there.
+        """
+        folder = Path(save_dir).expanduser().absolute() if save_dir else self.tables_dir
+        if self._is_own(folder):
+            _log.info("mode %s writes nothing into %s", self.mode, folder)
+            return {}
+        return self._tables.save(folder, clobber=clobber)
+
+    def _is_own(self, folder: Path) -> bool:
+        """Whether a folder lies in this cache while its mode writes nothing there."""
+        if policy(self._mode).writes:
+            return False
+        return any(
+            folder.resolve().is_relative_to(own.resolve())
+            for own in (Path(self.cache_dir), self.tables_dir)
+        )
+
+    def reset_cache(self) -> None:
+        """Forget the records in memory; the tables on disk are as before, and the record too."""
+        self._tables.close()
+        self._tables = self._open_tables(self.tables_dir)
+        self._remote_tables = None
+        self._sessions_seen.clear()
+
+    def freeze(self, path: str | Path | None = None, *, release: str | None = None) -> Path:
+        """Save the tables and write the manifest that ``mode="fixed"`` opens.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Folder for tables and manifest; the cache's own when not given. A fixed cache on
+            another folder is opened with ``ONE(cache_dir=..., tables_dir=path, mode="fixed")``.
+        release : str, optional
+            Name of the data release, which ``version=`` can ask for later.
+
+        Returns
+        -------
+        pathlib.Path
+            The manifest.
+
+        Notes
+        -----
+        A dataset whose record has no hash is hashed if its file is here, and the hash is
+        pinned; if not, fixed mode will refuse it.
+        """
+        folder = Path(path).expanduser().absolute() if path else self.tables_dir
+        if self._is_own(folder):
+            _log.info("mode %s is frozen already in %s", self.mode, folder)
+            return folder / "manifest.json"
+        self._pin_unhashed()
+        self._tables.save(folder, clobber=folder != self.tables_dir)
+        saved = Tables.open(folder, silent=self.silent)
+        pins = {
+            name: TablePin(f"{name}.pqt", digest, saved.count(name))
+            for name, digest in saved.hashes().items()
+        }
+        saved.close()
+        before = self.manifest.remotes if self.manifest else ()
+        manifest = Manifest(
+            tables=pins,
+            remotes=(self.source,) if self.source else before,
+            release=release,
+            revision_last_before=self.revision_last_before,
+            created=now(),
+        )
+        return manifest.write(folder)
+
+    def _pin_unhashed(self) -> None:
+        """Give the datasets without a hash that of their file, where it is on disk."""
+        if "datasets" not in self._tables.names():
+            return
+        rows = self._tables.rows("SELECT id FROM datasets WHERE coalesce(hash, '') = ''")
+        learned = []
+        for dataset in self._tables.datasets([row["id"] for row in rows]):
+            for session in self._tables.sessions([dataset.eid]):
+                path = f"{session.path}/{dataset.rel_path}"
+                if self._store.path(path).is_file():
+                    size = self._store.path(path).stat().st_size
+                    digest = self._store.digest(path)
+                    learned.append(replace(dataset, hash=digest, file_size=size))
+        self._tables.add("datasets", learned)
+
+    # -- the record ----------------------------------------------------------------------------
+
+    @property
+    def record_loaded(self) -> bool:
+        """Whether what is loaded is recorded."""
+        return self.recorder.on
+
+    @record_loaded.setter
+    def record_loaded(self, value: bool) -> None:
+        self.recorder.on = bool(value)
+
+    @contextmanager
+    def recording(self) -> Iterator[Recorder]:
+        """Record within a ``with`` block; gives the recorder."""
+        before = self.recorder.on
+        self.recorder.on = True
+        try:
+            yield self.recorder
+        finally:
+            self.recorder.on = before
+
+    def save_loaded_ids(
+        self, sessions_only: bool = False, clear_list: bool = True
+    ) -> tuple[list[UUID], Path | None]:
+        """Write the ids of what was loaded since :attr:`record_loaded` was set.
+
+        Parameters
+        ----------
+        sessions_only : bool
+            Ids of the sessions instead of the datasets.
+        clear_list : bool
+            Forget the record after writing.
+
+        Returns
+        -------
+        ids : list of uuid.UUID
+            Sorted.
+        path : pathlib.Path or None
+            ``<time>_loaded_dataset_uuids.csv`` with the header ``dataset_uuid``, or
+            ``<time>_loaded_session_uuids.csv`` with ``session_uuid``, among the tables (a fixed
+            cache: in the working directory). None where nothing was recorded.
+        """
+        if not len(self.recorder):
+            warnings.warn(
+                "no datasets loaded; set record_loaded = True before loading",
+                CacheWarning,
+                stacklevel=2,
+            )
+            return [], None
+        folder = self.tables_dir if policy(self._mode).writes else Path.cwd()
+        ids, path = self.recorder.save_ids(folder, sessions_only=sessions_only)
+        if clear_list:
+            self.recorder.clear()
+        return [UUID(one) for one in ids], path
+
+    def save_record(self, path: str | Path) -> Path:
+        """Write the full record: what was read, in order, with revision, hash, size, source.
+
+        Parameters
+        ----------
+        path : path-like
+            A file of JSON lines; its folder is made when missing.
+
+        Returns
+        -------
+        pathlib.Path
+            `path`.
+
+        Raises
+        ------
+        ModeError
+            A fixed cache, and a path inside it.
+        """
+        from one_cache.alf import decoders
+
+        target = Path(path).expanduser().absolute()
+        if self._is_own(target):
+            raise ModeError(
+                f"mode {self.mode!r} writes nothing into the cache; save {target.name} elsewhere"
+            )
+        about = {
+            "mode": self.mode,
+            "revision_last_before": self.revision_last_before,
+            "remotes": [self.source] if self.source else [],
+            "decoders": decoders(),
+        }
+        return self.recorder.save(target, about)
+
+    # -- shown to people -----------------------------------------------------------------------
+
+    def _facts(self) -> dict[str, str]:
+        names = self._tables.names()
+        cutoff = self.revision_last_before
+        counts = {
+            name: f"{self._tables.count(name):,}" if name in names else "none"
+            for name in ("sessions", "datasets")
+        }
+        return {
+            "folder": str(self.cache_dir),
+            **({"tables": str(self.tables_dir)} if self._tables_dir else {}),
+            "mode": self.mode,
+            "remote": self.source or "none",
+            "revisions": f"up to {cutoff}" if cutoff else "all",
+            **counts,
+            "recorded": f"{len(self.recorder)} loads" if self.recorder.on else "off",
+        }
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        inside = ", ".join(f"{key}={value}" for key, value in facts.items())
+        return f"{type(self).__name__}({inside})"
+
+    def size_on_disk(self, seconds: float | None = None) -> tuple[int, bool]:
+        """Give the bytes that the files of this cache take, tables included.
+
+        Parameters
+        ----------
+        seconds : float, optional
+            Stop counting after that long.
+
+        Returns
+        -------
+        size : int
+            Bytes.
+        complete : bool
+            Whether all files were counted.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        size = 0
+        for folder, _, names in os.walk(self.cache_dir):
+            for name in names:
+                # a file that another process removes meanwhile takes no space
+                with suppress(FileNotFoundError):
+                    size += os.lstat(os.path.join(folder, name)).st_size
+            if end is not None and time.monotonic() > end:
+                return size, False
+        return size, True
+
+    def _repr_html_(self) -> str:
+        size, complete = self.size_on_disk(seconds=0.5)
+        on_disk = f"{'' if complete else 'more than '}{readable_size(size)}"
+        facts = {**self._facts(), "on disk": on_disk}
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for key, value in facts.items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption><tbody>{rows}</tbody></table>"
+
+
+def readable_size(count: float) -> str:
+    """Give a number of bytes as people read it.
+
+    Examples
+    --------
+    >>> readable_size(812), readable_size(3_400_000)
+    ('812 B', '3.4 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,129 @@
+"""The tables of a remote, kept beside ours: brought when they changed, used when it is away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from one_cache.atomic import write_json
+from one_cache.errors import CacheWarning, TransferFailed
+from one_cache.records import File
+from one_cache.remotes import Body, Listing, Question, Remote
+from one_cache.store import Store
+from one_cache.tables import Tables
+from one_cache.transfer import fetch
+
+
+class _Elsewhere:
+    """A remote whose files are to lie under other names here."""
+
+    def __init__(self, remote: Remote, origins: Mapping[str, File]) -> None:
+        self.name = remote.name
+        self._remote = remote
+        self._origins = origins
+
+    def tables(self) -> Sequence[Listing]:
+        return self._remote.tables()
+
+    def records(self, question: Question) -> Sequence[Mapping[str, Any]] | None:
+        return self._remote.records(question)
+
+    def open(self, file: File, start: int = 0, validator: str | None = None) -> Body:
+        return self._remote.open(self._origins[file.path], start, validator)
+
+    def url(self, file: File) -> str:
+        return self._remote.url(self._origins[file.path])
+
+
+def _folder(remote: Remote) -> str:
+    """Give a name of its own for each remote that a person can recognise."""
+    digest = hashlib.sha256(remote.name.encode()).hexdigest()[:8]
+    words = re.sub(r"[^A-Za-z0-9.-]+", "_", remote.name.partition("://")[2] or remote.name)
+    return f".one_cache/remotes/{words.strip('_')[-60:]}-{digest}"
+
+
+def remote_tables(remote: Remote, store: Store, *, silent: bool = False) -> Tables | None:
+    """Open the tables that a remote carries, as they are there now.
+
+    Parameters
+    ----------
+    remote : Remote
+        Asked once which tables it has; those that changed are brought.
+    store : Store
+        Cache that keeps the copies.
+    silent : bool
+        No progress bar.
+
+    Returns
+    -------
+    Tables or None
+        None where the remote has no tables: it answers questions itself.
+
+    Raises
+    ------
+    TransferFailed
+        The remote is away and there are no copies.
+
+    Warns
+    -----
+    CacheWarning
+        The remote is away; the copies are used, and how old they are.
+    """
+    folder = _folder(remote)
+    place = store.path(folder)
+    try:
+        listings = remote.tables()
+    except TransferFailed as error:
+        return _kept(place, error)
+    if not listings:
+        return None
+    known = _read_state(place).get("fingerprints", {})
+    fingerprints = {listing.name: listing.fingerprint for listing in listings}
+    changed = {
+        f"{folder}/{one.name}.pqt": one
+        for one in listings
+        if known.get(one.name) != one.fingerprint or not (place / f"{one.name}.pqt").exists()
+    }
+    if changed:
+        # what is there of another version must not be taken for the new one
+        for path in changed:
+            store.remove(path)
+        files = [replace(one.file, path=path) for path, one in changed.items()]
+        origins = {path: one.file for path, one in changed.items()}
+        fetch(files, _Elsewhere(remote, origins), store, silent=silent)
+    if changed or fingerprints != known:
+        state = {"remote": remote.name, "fingerprints": fingerprints, "brought": time.time()}
+        write_json(place / "remote.json", state)
+    return Tables.open(place, silent=silent)
+
+
+def _read_state(place: Path) -> dict[str, Any]:
+    try:
+        state = json.loads((place / "remote.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def _kept(place: Path, error: TransferFailed) -> Tables:
+    state = _read_state(place)
+    if not state.get("fingerprints"):
+        raise TransferFailed(
+            f"{error}; nothing was brought from there before. Check the address and the network, "
+            "or use mode='local' with saved tables"
+        ) from error
+    hours = (time.time() - state.get("brought", 0)) / 3600
+    warnings.warn(
+        f"{state.get('remote')} is away ({error}); using the tables that were brought "
+        f"{hours:.1f} h ago",
+        CacheWarning,
+        stacklevel=5,
+    )
+    return Tables.open(place, writable=False)

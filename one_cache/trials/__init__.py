@@ -8,19 +8,57 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from one_cache.trials.plot import plot_peth, plot_raster, plot_raster_peth
-    from one_cache.trials.spikes import Peth, peth, spikes_around
+# at once: when it is imported later, the module of this name would hide the function
+from one_cache.trials.align import align
 
-__all__ = ["Peth", "peth", "plot_peth", "plot_raster", "plot_raster_peth", "spikes_around"]
+if TYPE_CHECKING:
+    from one_cache.trials.aligned import Aligned
+    from one_cache.trials.masks import MaskFunction, mask_function, mask_functions
+    from one_cache.trials.plot import (
+        plot_aligned_activities,
+        plot_peth,
+        plot_raster,
+        plot_raster_peth,
+    )
+    from one_cache.trials.spikes import Peth, peth, spikes_around
+    from one_cache.trials.split import check_mask, split_trials
+    from one_cache.trials.windows import event_windows, trial_windows
+
+__all__ = [
+    "Aligned",
+    "MaskFunction",
+    "Peth",
+    "align",
+    "check_mask",
+    "event_windows",
+    "mask_function",
+    "mask_functions",
+    "peth",
+    "plot_aligned_activities",
+    "plot_peth",
+    "plot_raster",
+    "plot_raster_peth",
+    "spikes_around",
+    "split_trials",
+    "trial_windows",
+]
 
 _WHERE = {
+    "Aligned": "one_cache.trials.aligned",
+    "MaskFunction": "one_cache.trials.masks",
     "Peth": "one_cache.trials.spikes",
+    "check_mask": "one_cache.trials.split",
+    "event_windows": "one_cache.trials.windows",
+    "mask_function": "one_cache.trials.masks",
+    "mask_functions": "one_cache.trials.masks",
     "peth": "one_cache.trials.spikes",
+    "plot_aligned_activities": "one_cache.trials.plot",
     "plot_peth": "one_cache.trials.plot",
     "plot_raster": "one_cache.trials.plot",
     "plot_raster_peth": "one_cache.trials.plot",
     "spikes_around": "one_cache.trials.spikes",
+    "split_trials": "one_cache.trials.split",
+    "trial_windows": "one_cache.trials.windows",
 }
 
 

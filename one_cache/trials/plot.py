@@ -5,6 +5,7 @@ Needs the extra ``plot`` (matplotlib).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,67 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
+    from one_cache.trials.aligned import Aligned
+
 # told apart by readers who do not see red and green, and in grey
+_TIME = "Time from event (s)"
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+
+
+def plot_aligned_activities(
+    aligned: Aligned,
+    roi: Any,
+    axs: Sequence[Axes] | NDArray[Any] | None = None,
+    title: str | None = None,
+) -> NDArray[Any]:
+    """Draw the activity of one roi: a heat map of its trials above their mean.
+
+    The band around the mean is its standard error. What is NaN is grey: a trial without event,
+    a part outside of the recording. ``windows.dropna()`` before `align` leaves such trials out.
+
+    Parameters
+    ----------
+    aligned : Aligned
+        As `align` gives it; its `unit` labels the axes.
+    roi : value of `aligned.roi`
+        Which one to draw, by its name.
+    axs : two matplotlib Axes, optional
+        Where to draw; a new figure of 12 by 8 inches by default.
+    title : str, optional
+        Above the figure.
+
+    Returns
+    -------
+    (2,) array of matplotlib Axes
+
+    Raises
+    ------
+    InvalidArgument
+        No such roi.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> from one_cache.trials import align, event_windows
+    >>> a = align([[0, 10, 20, 30]], event_windows([1.0, 2.0], (-1, 1)), rate=1.0, unit="dF/F")
+    >>> heat, mean = plot_aligned_activities(a, roi=0, title="center button")
+    >>> heat.get_ylabel(), mean.get_ylabel(), mean.get_xlabel()
+    ('Trial', 'dF/F', 'Time from event (s)')
+    """
+    trials, time = aligned.of(roi), aligned.time
+    if not len(time):
+        raise InvalidArgument("no trial has the event: there is nothing to draw")
+    upper, lower = _two_axes((12, 8)) if axs is None else axs
+    _draw_heat(upper, trials, aligned)
+    _draw_mean(lower, trials, time)
+    lower.set(xlabel=_TIME, ylabel=aligned.unit or "Activity")
+    for ax in (upper, lower):
+        ax.set_xlim(*_span(time))
+    _finish(upper, None, line="white")
+    _finish(lower, None)
+    if title:
+        upper.figure.suptitle(title)
+    return np.array([upper, lower], dtype=object)
 
 
 def plot_raster(
@@ -69,7 +129,7 @@ def plot_raster(
         # lines of half a row and less vanish between pixels when there are hundreds of rows
         ax.vlines(time[drawn], y, y + 1, color=color, linewidth=1, rasterized=len(y) > 20_000)
         start += len(member)
-    ax.set(xlim=window, ylim=(max(n_events, 1), 0), ylabel="Event", xlabel="Time from event (s)")
+    ax.set(xlim=window, ylim=(max(n_events, 1), 0), ylabel="Event", xlabel=_TIME)
     return _finish(ax, title)
 
 
@@ -128,7 +188,7 @@ def plot_peth(
         )  # fmt: skip
     if groups is not None and ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
-    ax.set(xlim=window, xlabel="Time from event (s)", ylabel="Rate (spikes/s)")
+    ax.set(xlim=window, xlabel=_TIME, ylabel="Rate (spikes/s)")
     ax.set_ylim(bottom=0)
     return _finish(ax, title)
 
@@ -173,7 +233,7 @@ def plot_raster_peth(
     >>> raster.get_title(), rate.get_xlabel()
     ('unit 7', 'Time from event (s)')
     """
-    upper, lower = _two_axes() if axs is None else axs
+    upper, lower = _two_axes((6, 6)) if axs is None else axs
     plot_raster(spike_times, events, window, groups=groups, ax=upper, title=title)
     plot_peth(spike_times, events, window, bin_size=bin_size, groups=groups, ax=lower)
     upper.set_xlabel("")
@@ -189,14 +249,51 @@ def _axes(ax: Axes | None) -> Axes:
     return pyplot.subplots(figsize=(6, 4), layout="constrained")[1]
 
 
-def _two_axes() -> tuple[Axes, Axes]:
+def _two_axes(size: tuple[float, float]) -> tuple[Axes, Axes]:
     """Make two axes, one above the other, on one time axis."""
     from matplotlib import pyplot
 
     _, (upper, lower) = pyplot.subplots(
-        2, 1, figsize=(6, 6), sharex=True, layout="constrained", height_ratios=[3, 2]
+        2, 1, figsize=size, sharex=True, layout="constrained", height_ratios=[3, 2]
     )
     return upper, lower
+
+
+def _span(time: NDArray[np.float64]) -> tuple[float, float]:
+    """Give where the first sample begins and the last one ends, each centred on its time."""
+    half = (time[1] - time[0]) / 2 if len(time) > 1 else 0.5
+    return float(time[0] - half), float(time[-1] + half)
+
+
+def _draw_heat(ax: Axes, trials: NDArray[Any], aligned: Aligned) -> None:
+    """Draw trials by time, the first trial on top, each row named by its trial."""
+    image = ax.imshow(
+        trials,
+        cmap="inferno",
+        interpolation="nearest",
+        aspect="auto",
+        extent=(*_span(aligned.time), len(trials), 0),
+    )
+    ax.set_facecolor("0.75")
+    every = -(-len(trials) // 12)
+    ax.set_yticks(np.arange(0, len(trials), every) + 0.5, aligned.trial_id[::every])
+    ax.set_ylabel("Trial")
+    # beside the axes and not taken from them, so that both panels keep one time axis
+    beside = ax.inset_axes((1.01, 0, 0.015, 1))
+    ax.figure.colorbar(image, cax=beside, label=aligned.unit or "Activity")
+
+
+def _draw_mean(ax: Axes, trials: NDArray[Any], time: NDArray[np.float64]) -> None:
+    """Draw the mean of the trials that have a value, with its standard error."""
+    count = (~np.isnan(trials)).sum(axis=0)
+    covered = count > 0
+    mean, spread = np.full(len(time), np.nan), np.full(len(time), np.nan)
+    mean[covered] = np.nanmean(trials[:, covered], axis=0)
+    several = count > 1
+    deviation = np.nanstd(trials[:, several], axis=0, ddof=1)
+    spread[several] = deviation / np.sqrt(count[several])
+    ax.plot(time, mean, color="black", linewidth=1.5)
+    ax.fill_between(time, mean - spread, mean + spread, color="black", alpha=0.2, linewidth=0)
 
 
 def _groups(groups: ArrayLike | None, n_events: int) -> list[tuple[str, str, NDArray[np.intp]]]:
@@ -222,9 +319,9 @@ def _standard_error(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return error
 
 
-def _finish(ax: Axes, title: str | None) -> Axes:
+def _finish(ax: Axes, title: str | None, line: str = "0.35") -> Axes:
     """Add the line at the event and the title, take the box away."""
-    ax.axvline(0, color="0.35", linestyle="--", linewidth=1)
+    ax.axvline(0, color=line, linestyle="--", linewidth=1)
     ax.spines[["top", "right"]].set_visible(False)
     if title:
         ax.set_title(title)

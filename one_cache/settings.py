@@ -205,7 +205,7 @@ def _read(name: str, *, private: bool = False) -> dict[str, Any]:
                 f"make it yours alone: chmod 600 {path}"
             )
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:
         raise StoreError(f"{path} is not JSON ({error}); mend it or remove it") from error

@@ -264,7 +264,8 @@ class Keeping(Desk):
 
     # -- shown to people -----------------------------------------------------------------------
 
-    def _facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
+        """Give what one wants to know of a cache at a glance, by name."""
         names = self._tables.names()
         cutoff = self.revision_last_before
         counts = {
@@ -282,7 +283,7 @@ class Keeping(Desk):
         }
 
     def __repr__(self) -> str:
-        facts = self._facts()
+        facts = self.facts()
         inside = ", ".join(f"{key}={value}" for key, value in facts.items())
         return f"{type(self).__name__}({inside})"
 
@@ -315,7 +316,7 @@ class Keeping(Desk):
     def _repr_html_(self) -> str:
         size, complete = self.size_on_disk(seconds=0.5)
         on_disk = f"{'' if complete else 'more than '}{readable_size(size)}"
-        facts = {**self._facts(), "on disk": on_disk}
+        facts = {**self.facts(), "on disk": on_disk}
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(key)}</th>"
             f"<td style='text-align:left'>{html.escape(value)}</td></tr>"

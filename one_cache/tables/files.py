@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from one_cache.errors import TableCorrupt
 from one_cache.tables.engine import explained
+from one_cache.tables.parquet import MARK
 from one_cache.tables.schema import (
     LAYOUTS,
     check_known,
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from one_cache.tables.engine import Engine
 
 SUFFIX = ".pqt"
-MARK = "one_cache"
-"""Key of the file's metadata that says: written by this package, sorted, in small groups."""
+
 
 _TAIL = 65_536  # bytes; holds the end of the footer, where two writings of a table differ
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import datetime as dt
-import json
 import logging
 import os
 import secrets
@@ -16,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from one_cache.errors import StoreError
-from one_cache.tables.engine import Engine, as_arrow_table, connect, explained
-from one_cache.tables.files import MARK, SUFFIX, Stamp, TableFile, open_file
+from one_cache.tables.engine import Engine, connect, explained
+from one_cache.tables.files import SUFFIX, Stamp, TableFile, open_file
 from one_cache.tables.memory import Row, as_arrow
-from one_cache.tables.schema import LAYOUT, QC_NAMES, layout_of, literal, quoted
+from one_cache.tables.parquet import write_parquet
+from one_cache.tables.schema import layout_of, quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HIDDEN = ".one_cache"
-GROUP = 20_480  # rows; a session's datasets lie in one or two groups, a footer stays small
 MEMORY = "600MB"
 _ATTEMPTS = 10
 
@@ -159,7 +157,7 @@ def _write_beside(beside: Path, target: Path | None, draft: Draft) -> None:
         meta = _merged_meta(draft.meta, [one.meta for one in files])
         with explained(f"{beside.parent / draft.name}: cannot be written"):
             sql = _merged(connection, draft, files)
-            copy_to(connection, sql, beside, draft.name, meta)
+            write_parquet(connection, sql, beside, draft.name, meta)
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
@@ -190,96 +188,6 @@ def _merged(
         where = f" WHERE {' AND '.join(hidden)}" if hidden else ""
         parts.append(f"SELECT * FROM ({sql}) AS here{where}")
     return " UNION ALL BY NAME ".join(parts)
-
-
-def copy_to(
-    connection: duckdb.DuckDBPyConnection,
-    sql: str,
-    path: Path,
-    name: str,
-    meta: Mapping[str, Any],
-) -> None:
-    """Write the rows of a question as a table that ONE-api reads too.
-
-    Parameters
-    ----------
-    connection : duckdb.DuckDBPyConnection
-        Asks and writes.
-    sql : str
-        The rows.
-    path : pathlib.Path
-        The file to make.
-    name : str
-        Kind of table.
-    meta : mapping
-        For ``one_metadata``.
-    """
-    found = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
-    layout = layout_of(name, list(found))
-    kinds = {column: layout.columns.get(column, kind) for column, kind in found.items()}
-    if "qc" in layout.columns:
-        # an enumeration is written with its names in their order, which pandas takes over
-        kinds["qc"] = f"ENUM ({', '.join(map(literal, QC_NAMES))})"
-    items = ", ".join(f"{quoted(one)}::{kind} AS {quoted(one)}" for one, kind in kinds.items())
-    order = ", ".join(quoted(column) for column in layout.key)
-    wanted = f"SELECT {items} FROM ({sql})" + (f" ORDER BY {order}" if order else "")
-    schema = as_arrow_table(connection, f"SELECT {items} FROM ({sql}) LIMIT 0").schema
-    marks = {
-        "one_metadata": json.dumps(dict(meta)),
-        MARK: json.dumps({"layout": LAYOUT, "token": secrets.token_hex(8)}),
-    }
-    marks.update(_pandas_marks(schema, layout.key, marks))
-    pairs = ", ".join(f"{quoted(mark)}: {literal(text)}" for mark, text in marks.items())
-    connection.execute(
-        f"COPY ({wanted}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd, "
-        f"ROW_GROUP_SIZE {GROUP}, KV_METADATA {{{pairs}}})"
-    )
-
-
-def _pandas_marks(schema: Any, key: Sequence[str], marks: Mapping[str, str]) -> dict[str, str]:
-    """Say to pandas what the columns were: which are the index, which are categories."""
-    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
-
-    fields, columns = [], []
-    for field in schema:
-        kind = field.type
-        if pa.types.is_dictionary(kind):
-            kind = pa.dictionary(pa.int8(), pa.string(), ordered=True)
-        fields.append(pa.field(field.name, kind))
-        numpy = "UInt64" if field.name == "file_size" else _numpy_name(kind)
-        pandas = "categorical" if pa.types.is_dictionary(kind) else str(kind)
-        extra = {"num_categories": len(QC_NAMES), "ordered": True}
-        columns.append(
-            {
-                "name": field.name,
-                "field_name": field.name,
-                "pandas_type": {"string": "unicode", "date32[day]": "date"}.get(pandas, pandas),
-                "numpy_type": numpy,
-                "metadata": extra if pa.types.is_dictionary(kind) else None,
-            }
-        )
-    said = {
-        "index_columns": list(key),
-        "column_indexes": [],
-        "columns": columns,
-        "creator": {"library": "pyarrow", "version": pa.__version__},
-        "pandas_version": "2.0.0",
-    }
-    found = {"pandas": json.dumps(said)}
-    # Arrow takes the metadata from its own schema and not from beside it
-    arrow = pa.schema(fields, metadata={**marks, **found}).serialize().to_pybytes()
-    return {**found, "ARROW:schema": base64.b64encode(arrow).decode()}
-
-
-def _numpy_name(kind: Any) -> str:
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(kind):
-        return "int8"
-    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    return (
-        {"double": "float64", "float": "float32"}.get(str(kind), str(kind)) if plain else "object"
-    )
 
 
 def _listed(origin: Any) -> list[str]:

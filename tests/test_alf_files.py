@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -274,11 +275,10 @@ def test_any_damage_gives_content_or_a_content_error(tmp_path, extension, data):
     path.write_bytes(whole[:at] + damage + (whole[cut:] if cut is not None else b""))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
+        with contextlib.suppress(ContentError):
             load_file(path)
+        with contextlib.suppress(ContentError):
             load_file(path, mmap=True)
-        except ContentError as error:
-            assert str(path) in str(error)
 
 
 def test_a_missing_file_and_a_folder_say_so(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import copy
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,8 @@ class AlfBunch(dict[str, Any]):
         return "\n".join(["AlfBunch", *lines])
 
     def _repr_html_(self) -> str:
+        import html
+
         rows = [(str(key), *_describe(value)) for key, value in self.items()]
         body = "".join(
             f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
@@ -93,9 +95,7 @@ class AlfBunch(dict[str, Any]):
         -------
         AlfBunch
         """
-        from copy import deepcopy
-
-        return deepcopy(self) if deep else AlfBunch(self)
+        return copy.deepcopy(self) if deep else AlfBunch(self)
 
     def append(self, other: Mapping[str, Any], inplace: bool = False) -> AlfBunch:
         """Add the rows of another bunch below those of this one.

@@ -15,9 +15,8 @@ import numpy as np
 
 from one_cache.alf.bunch import AlfBunch
 from one_cache.alf.dimensions import check_dimensions, disagreement, is_frame, n_rows, ts2vec
-from one_cache.alf.files import flat, load_file
+from one_cache.alf.files import load_file
 from one_cache.alf.frames import split_columns
-from one_cache.alf.names import filename_parts
 from one_cache.errors import (
     ALFInvalid,
     ALFMultipleObjectsFound,
@@ -25,6 +24,7 @@ from one_cache.errors import (
     ALFWarning,
     ContentError,
 )
+from one_cache.spec import filename_parts
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def load_object(
     files: Sequence[str | os.PathLike[str]],
     *,
     short_keys: bool = False,
-    look_beside: bool = True,
+    look_beside: bool = False,
     mmap: bool | str = False,
     allow_pickle: bool = False,
 ) -> AlfBunch:
@@ -96,8 +96,8 @@ def load_object(
     short_keys : bool
         Leave the extra parts of the names out of the keys.
     look_beside : bool
-        Look for metadata files in the folders of `files` too. With False, nothing but `files`
-        is read.
+        Look for metadata files in the folders of `files` too, as ONE-api does. By default
+        nothing but `files` is read: what lies beside was not asked for, checked or recorded.
     mmap, allow_pickle
         As in :func:`one_cache.alf.files.load_file`.
 
@@ -144,7 +144,9 @@ def load_object(
         if note is None and look_beside:
             note = _find_metadata(part, _beside(part), data)
         _put(out, _described(key, content, note) if note else {key: content}, part.path)
-    _split_table(out, keyed)
+    table, columns = _pop_table(out)
+    if table is not None:
+        _put(out, columns, keyed[table].path)
     if check_dimensions(out):
         warnings.warn(f"object {name!r}: {disagreement(out)}", ALFWarning, stacklevel=2)
     else:
@@ -212,15 +214,19 @@ def _described(key: str, content: Any, note: _Part) -> dict[str, Any]:
 
 
 def _named_columns(content: Any, names: Iterable[str], source: Path) -> dict[str, Any]:
-    table = content.to_numpy() if is_frame(content) else content
-    table = table.reshape(-1, 1) if table.ndim == 1 else table
-    names, width = list(map(str, names)), table.shape[1] if table.ndim > 1 else 0
-    if len(names) > width:
-        raise ContentError(f"{source}: names {len(names)} columns of an array of {width}")
-    if len(names) < width:
-        missed = f"{source}: names {len(names)} of {width} columns; the others are left out"
-        warnings.warn(missed, ALFWarning, stacklevel=4)
-    return {name: flat(table[:, at]) for at, name in enumerate(names)}
+    if is_frame(content):
+        frame = content.to_frame() if content.ndim == 1 else content
+        columns = [frame.iloc[:, at].to_numpy() for at in range(frame.shape[1])]
+    else:
+        table = content if content.ndim > 1 else content.reshape(-1, 1)
+        columns = [table[:, at] for at in range(table.shape[1])]
+    names = list(map(str, names))
+    if len(names) > len(columns):
+        raise ContentError(f"{source}: names {len(names)} columns of an array of {len(columns)}")
+    if len(names) < len(columns):
+        few = f"names {len(names)} of {len(columns)} columns; the others are left out"
+        warnings.warn(f"{source}: {few}", ALFWarning, stacklevel=4)
+    return dict(zip(names, columns, strict=False))
 
 
 def _put(out: AlfBunch, found: Mapping[str, Any], source: Path) -> None:
@@ -231,14 +237,15 @@ def _put(out: AlfBunch, found: Mapping[str, Any], source: Path) -> None:
     out.update(found)
 
 
-def _split_table(out: AlfBunch, keyed: Mapping[str, _Part]) -> None:
+def _pop_table(out: AlfBunch) -> tuple[str | None, dict[str, Any]]:
+    """Take the first table out, and give its key and its columns as attributes."""
     key = next((key for key in out if _TABLE.match(key) and is_frame(out[key])), None)
     if key is None:
-        return
+        return None, {}
     table = out.pop(key)
     columns = split_columns(table.to_frame() if table.ndim == 1 else table)
     suffix = key[len("table") :]
-    _put(out, {name + suffix: values for name, values in columns.items()}, keyed[key].path)
+    return key, {name + suffix: values for name, values in columns.items()}
 
 
 def _fill_times(out: AlfBunch) -> None:

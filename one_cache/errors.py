@@ -7,9 +7,11 @@ The ALF names are those that users of ONE-api catch already::
     OneCacheError
     ├── ALFError
     │   ├── ALFInvalid                    ValueError         a path or name outside the ALF grammar
+    │   │   └── ALFPartMissing            TypeError          a name without object, attribute, extension
     │   ├── ALFObjectNotFound             FileNotFoundError  no dataset of that name
     │   │   ├── QCExcluded                                   there is one, its QC keeps it out
-    │   │   └── NotOnServer                                  it is known, no server holds it
+    │   │   ├── NotOnServer                                  it is known, no server holds it
+    │   │   └── NotInCache                                   known, not on disk, may not be fetched
     │   ├── ALFMultipleObjectsFound       LookupError        the name fits several
     │   ├── ALFMultipleCollectionsFound   LookupError        ... in several collections
     │   └── ALFMultipleRevisionsFound     LookupError        ... in several (default) revisions
@@ -17,6 +19,7 @@ The ALF names are those that users of ONE-api catch already::
     ├── InvalidArgument                   ValueError
     │   ├── UnknownSearchTerm
     │   ├── AmbiguousSearchTerm
+    │   ├── UnknownPart                   KeyError           no part of ALF paths has that name
     │   └── InvalidDate
     ├── TableError                        ValueError
     │   ├── TableCorrupt                  not Parquet, truncated, half-written
@@ -28,7 +31,6 @@ The ALF names are those that users of ONE-api catch already::
     │   ├── ManifestMissing               FileNotFoundError
     │   └── ManifestMismatch              another layout, release or table than asked for
     ├── ModeError                         RuntimeError       the mode forbids it
-    ├── NotInCache                        FileNotFoundError  known, not on disk, may not be fetched
     ├── ContentError                      ValueError         a file that its format cannot hold
     ├── StoreError                        OSError            the cache folder refuses
     │   └── PathEscapes                   ValueError         a path that would leave the root
@@ -37,7 +39,8 @@ The ALF names are those that users of ONE-api catch already::
     │   ├── SizeMismatch                  ValueError
     │   ├── NotOnRemote                   FileNotFoundError  404, 410
     │   ├── Forbidden                     PermissionError    401, 403
-    │   └── TransferFailed                ConnectionError    cut, reset, stalled, 5xx; can heal
+    │   ├── TransferFailed                ConnectionError    cut, reset, stalled, 5xx; can heal
+    │   └── TransferErrors                                   several files of one call failed
     └── RemoteError                       OSError            a server's answer that is no answer
 
 Warnings: :class:`ALFWarning` (revisions), :class:`QCWarning` (a FAIL or CRITICAL dataset was
@@ -47,11 +50,20 @@ loaded), :class:`CacheWarning` (everything else that one should know and that st
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 class OneCacheError(Exception):
-    """Base of all errors of this package; its text is the message, never a repr of it."""
+    """Base of all errors of this package; its text is the message, never a repr of it.
+
+    Attributes
+    ----------
+    done : sequence
+        Files of the same call that arrived all the same, where a call brings several.
+    """
+
+    done: Sequence[Any] = ()
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -70,6 +82,10 @@ class ALFInvalid(ALFError, ValueError):
     """A path or name that the ALF grammar does not allow."""
 
 
+class ALFPartMissing(ALFInvalid, TypeError):
+    """A name cannot be built without its object, attribute or extension."""
+
+
 class ALFObjectNotFound(ALFError, FileNotFoundError):
     """No dataset or object of that name in that session."""
 
@@ -80,6 +96,10 @@ class QCExcluded(ALFObjectNotFound):
 
 class NotOnServer(ALFObjectNotFound):
     """The dataset is known, but no server holds its file."""
+
+
+class NotInCache(ALFObjectNotFound):
+    """The dataset is known, its file is not on disk, and this mode fetches nothing."""
 
 
 class ALFMultipleObjectsFound(ALFError, LookupError):
@@ -108,6 +128,10 @@ class UnknownSearchTerm(InvalidArgument):
 
 class AmbiguousSearchTerm(InvalidArgument):
     """An abbreviation that fits several search terms."""
+
+
+class UnknownPart(InvalidArgument, KeyError):
+    """No part of ALF paths has that name."""
 
 
 class InvalidDate(InvalidArgument):
@@ -152,10 +176,6 @@ class ManifestMismatch(ManifestError):
 
 class ModeError(OneCacheError, RuntimeError):
     """The mode of this cache does not allow it."""
-
-
-class NotInCache(OneCacheError, FileNotFoundError):
-    """A known dataset whose file is not on disk and may not be fetched in this mode."""
 
 
 class ContentError(OneCacheError, ValueError):
@@ -208,6 +228,30 @@ class TransferFailed(TransferError, ConnectionError):
     def __init__(self, message: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TransferErrors(TransferError):
+    """Several files of one call did not arrive; the others did and are kept.
+
+    Parameters
+    ----------
+    message : str
+        What happened, in short.
+    errors : mapping of str to Exception
+        Path to the error of that file.
+    done : sequence
+        Files that arrived.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        errors: Mapping[str, Exception] | None = None,
+        done: Sequence[Any] = (),
+    ) -> None:
+        super().__init__(message)
+        self.errors = dict(errors or {})
+        self.done = done
 
 
 class RemoteError(OneCacheError, OSError):

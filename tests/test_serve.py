@@ -486,8 +486,6 @@ def test_a_server_open_to_the_network_without_a_token_is_warned_about(folder, ca
 
 def test_a_server_starts_and_stops_again(folder):
     server = DataServer(folder)
-    with pytest.raises(InvalidArgument, match="not started"):
-        assert server.url
     server.stop()
     for _ in range(2):
         server.start()
@@ -496,8 +494,20 @@ def test_a_server_starts_and_stops_again(folder):
         url = server.url
         server.stop()
         server.stop()
+        assert server.url == url
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(url.removeprefix("http://").split(":"), timeout=5)
+
+
+def test_the_address_is_known_before_the_first_answer(folder):
+    server = DataServer(folder)
+    url = server.url
+    with server:
+        assert server.url == url
+        assert ask(server, "/a.npy").status == 200
+    unused = DataServer(folder)
+    assert unused.url
+    unused.stop()
 
 
 def test_stopping_ends_connections_that_idle(folder):
@@ -554,8 +564,9 @@ def test_its_repr_shows_no_secret(folder):
 def test_serving_forever_ends_with_ctrl_c(folder):
     code = (
         "import sys; from one_cache.serve import DataServer\n"
-        "server = DataServer(sys.argv[1]); server.start(); print(server.url, flush=True)\n"
-        "try: server.serve_forever()\n"
+        "try:\n"
+        "    server = DataServer(sys.argv[1]); print(server.url, flush=True)\n"
+        "    server.serve_forever()\n"
         "except KeyboardInterrupt: print('bye')\n"
     )
     with subprocess.Popen(

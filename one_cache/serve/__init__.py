@@ -88,9 +88,12 @@ class DataServer:
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
+        self._url = ""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.folder!r}, {self.url if self._server else 'stopped'})"
+        return (
+            f"{type(self).__name__}({self.folder!r}, {self._url if self._thread else 'stopped'})"
+        )
 
     def __enter__(self) -> DataServer:
         self.start()
@@ -106,33 +109,33 @@ class DataServer:
 
     @property
     def url(self) -> str:
-        """Address of the root, without a slash at its end.
+        """Address of the root, without a slash at its end; after a stop, what it was.
 
         Raises
         ------
         InvalidArgument
-            The server is not started, so its port is not known.
+            The port cannot be had: asking for the address of a new server takes it.
         """
-        if self._server is None:
-            raise InvalidArgument(f"the server of {self.folder} is not started")
-        host, port = self._server.server_address[:2]
-        name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(host), str(host))
-        return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+        if not self._url:
+            self._listen()
+        return self._url
 
     def start(self) -> None:
-        """Listen, and answer from a thread; started already, do nothing."""
-        if self._server is not None:
+        """Listen, and answer from a thread; started already, do nothing.
+
+        Raises
+        ------
+        InvalidArgument
+            The port cannot be had.
+        """
+        server = self._listen()
+        if self._thread is not None:
             return
-        try:
-            self._server = _Server(self._address, self._site, self._door)
-        except (OSError, OverflowError) as error:
-            host, port = self._address
-            raise InvalidArgument(f"cannot listen on {host} port {port}: {error}") from error
         if not self._door.challenge and not _is_loopback(self._address[0]):
             _logger.warning("%s is open to the network: no token is asked for", self.folder)
         self._thread = threading.Thread(
             # the interval is how long stop() may take
-            target=self._server.serve_forever,
+            target=server.serve_forever,
             args=(0.05,),
             name="one_cache.serve",
             daemon=True,
@@ -141,13 +144,27 @@ class DataServer:
 
     def stop(self) -> None:
         """Stop listening and end every connection; stopped already, do nothing."""
-        if self._server is None or self._thread is None:
-            return
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        self._server.hang_up()
+        server, thread = self._server, self._thread
         self._server = self._thread = None
+        if server is None:
+            return
+        if thread is not None:
+            server.shutdown()
+            thread.join()
+        server.server_close()
+        server.hang_up()
+
+    def _listen(self) -> _Server:
+        if self._server is None:
+            host, port = self._address
+            try:
+                self._server = _Server(self._address, self._site, self._door)
+            except (OSError, OverflowError) as error:
+                raise InvalidArgument(f"cannot listen on {host} port {port}: {error}") from error
+            name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+            name = f"[{name}]" if ":" in name else name
+            self._url = f"http://{name}:{self._server.server_port}"
+        return self._server
 
     def serve_forever(self) -> None:
         """Serve until another thread stops it or Ctrl-C is pressed, started or not."""

@@ -1,0 +1,134 @@
+"""Which files were verified, and how they looked then: one small JSON file per session folder.
+
+A note spares the next process the hashing; losing one costs time and nothing else. So a note that
+cannot be read counts as none, one that cannot be written is passed over, and a reader takes no
+lock: what it sees was renamed into place as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from typing import NamedTuple
+
+_log = logging.getLogger(__name__)
+_SESSION = re.compile(r"(?:.*/)?\d{4}-\d\d-\d\d/\d{1,3}(?=/|$)")
+
+
+class Note(NamedTuple):
+    """How a file looked when it was hashed.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    mtime : int
+        Time of the last change, ns.
+    inode : int
+        Tells apart files that were renamed into place within one tick of the clock.
+    hashes : tuple of str
+        As :class:`one_cache.hashes.Hash` writes them, one per algorithm.
+    """
+
+    size: int
+    mtime: int
+    inode: int
+    hashes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, now: os.stat_result, *hashes: str) -> Note:
+        """Note what `stat` says of a file and what it hashes to."""
+        return cls(now.st_size, now.st_mtime_ns, now.st_ino, hashes)
+
+    def fits(self, now: os.stat_result) -> bool:
+        """Tell whether the file still is the one that was hashed."""
+        return (
+            self.size == now.st_size and self.mtime == now.st_mtime_ns and self.inode == now.st_ino
+        )
+
+
+def session_of(folder: str) -> str:
+    """Give the session folder that `folder` lies in, or `folder` itself outside sessions.
+
+    Parameters
+    ----------
+    folder : str
+        Relative to the root.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> session_of("lab/Subjects/KS014/2019-12-06/001/alf/#2024-05-06#")
+    'lab/Subjects/KS014/2019-12-06/001'
+    >>> session_of("aggregates/Subjects")
+    'aggregates/Subjects'
+    """
+    found = _SESSION.match(folder)
+    return found.group() if found else folder
+
+
+def read(path: str) -> dict[str, Note]:
+    """Read the notes of one session.
+
+    Parameters
+    ----------
+    path : str
+        The JSON file.
+
+    Returns
+    -------
+    dict
+        Path of a file, relative to the session, to its note; empty where there are none.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.read())
+        return {
+            name: Note(size, mtime, inode, tuple(hashes))
+            for name, (size, mtime, inode, *hashes) in found["files"].items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _log.debug("notes %s are passed over: %s", path, error)
+        return {}
+
+
+def merge(path: str, changes: Mapping[str, Note | None], mode: int) -> None:
+    """Add notes to those of one session; the caller holds the lock, where locks work.
+
+    Parameters
+    ----------
+    path : str
+        The JSON file; its folder exists.
+    changes : mapping
+        Path relative to the session to its note; None forgets it.
+    mode : int
+        Of the new file.
+
+    Raises
+    ------
+    OSError
+        They cannot be written; those that were there still are.
+    """
+    notes: dict[str, Note | None] = {**read(path), **changes}
+    kept = {name: [*note[:3], *note.hashes] for name, note in notes.items() if note}
+    text = json.dumps({"version": 1, "files": kept}, separators=(",", ":"))
+    beside = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    try:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise

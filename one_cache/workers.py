@@ -1,0 +1,417 @@
+"""The files of one call, shared between threads, and with other processes that want the same.
+
+Small files of a folder form a unit, a large file is a unit of its own; each unit has a lock.
+Threads take the files of open units first, then open another one; a unit that another process
+holds is put off and looked at again, when most of it is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from one_cache.errors import OneCacheError, TransferFailed
+from one_cache.incoming import BIG, parts_of
+from one_cache.modes import FileState
+from one_cache.notes import Note
+from one_cache.progress import Progress
+from one_cache.records import File
+from one_cache.remotes.connections import Connections
+from one_cache.store import Lock, Store
+
+_log = logging.getLogger(__name__)
+_FLUSH = 2.0  # s after which the notes of a unit that is still under way are written
+_PATIENCE = 600.0  # s without a sign of life, after which a unit is fetched without its lock
+_JOIN = 0.8  # s for the threads to end
+
+
+@dataclass
+class Unit:
+    """Files under one lock.
+
+    Attributes
+    ----------
+    key : str
+        Of the lock.
+    folder : str
+        That the files lie in.
+    files : list of File
+        Longest first.
+    """
+
+    key: str
+    folder: str
+    files: list[File]
+    lock: Lock | None = None
+    left: int = 0
+    notes: dict[str, Note | None] = field(default_factory=dict)
+    noted: float = 0.0
+    due: float = 0.0
+    asked: int = 0
+    since: float = 0.0
+    sign: object = None
+
+
+@dataclass
+class Job:
+    """One file under way.
+
+    Attributes
+    ----------
+    file : File
+        What it must be.
+    state : FileState
+        What was known of it when its unit was opened.
+    position : int
+        How far it has come.
+    """
+
+    file: File
+    state: FileState
+    unit: Unit
+    work: Work
+    position: int = 0
+
+    def move(self, position: int) -> None:
+        """Say how far it has come.
+
+        Raises
+        ------
+        TransferFailed
+            The call was ended.
+        """
+        self.position = position
+        if self.work.stopped.is_set():
+            raise TransferFailed(f"{self.file.path}: the call was ended")
+
+    def pause(self, seconds: float) -> None:
+        """Wait before the next try; see :meth:`move`."""
+        self.work.stopped.wait(seconds)
+        self.move(self.position)
+
+    def remember(self, path: str, note: Note) -> None:
+        """Keep a note until the unit is done or some time has passed."""
+        self.work.remember(self.unit, path, note)
+
+
+def units_of(files: Iterable[File]) -> list[Unit]:
+    """Sort files into units: large ones first, longest first, then folders of small ones.
+
+    Examples
+    --------
+    >>> files = [File("a/1", 10), File("b/2", 5 << 20), File("a/3", 20)]
+    >>> [[file.path for file in unit.files] for unit in units_of(files)]
+    [['b/2'], ['a/3', 'a/1']]
+    """
+    large, folders = [], dict[str, list[File]]()
+    for file in files:
+        folder = file.path.rpartition("/")[0]
+        if file.size is not None and file.size >= BIG:
+            large.append(Unit(f"file {file.path}", folder, [file]))
+        else:
+            folders.setdefault(folder, []).append(file)
+    large.sort(key=lambda unit: -(unit.files[0].size or 0))
+    small = [
+        Unit(f"folder {folder}", folder, sorted(inside, key=lambda file: -(file.size or 0)))
+        for folder, inside in folders.items()
+    ]
+    small.sort(key=lambda unit: -sum(file.size or 0 for file in unit.files))
+    return [*large, *small]
+
+
+class Work:
+    """What is to do in one call, who does it, and what came of it.
+
+    Parameters
+    ----------
+    files : list of File
+        Each path once.
+    store : Store
+        Where they go.
+    bring : callable
+        Brings the file of a job.
+    connections : Connections
+        Cut at the end.
+
+    Attributes
+    ----------
+    found, errors : dict
+        Path to what came of it.
+    stopped : threading.Event
+        The call is over.
+    """
+
+    def __init__(
+        self,
+        files: list[File],
+        store: Store,
+        bring: Callable[[Job], File],
+        connections: Connections,
+    ) -> None:
+        self.found: dict[str, File] = {}
+        self.errors: dict[str, Exception] = {}
+        self.stopped = threading.Event()
+        self._files = files
+        self._store = store
+        self._bring = bring
+        self._connections = connections
+        self._turn = threading.Condition()
+        self._ready = deque(units_of(files))
+        self._busy: list[Unit] = []
+        self._open: dict[str, Unit] = {}
+        self._opening = 0
+        self._jobs: deque[Job] = deque()
+        self._active: dict[str, Job] = {}
+        self._arrived = 0
+        self._crash: BaseException | None = None
+        self._in_vain = 0
+        self._hopeless = ""
+
+    def run(self, threads: int, bar: Progress, timeout: float | None) -> None:
+        """Do it; every file is in `found` or `errors` afterwards.
+
+        Parameters
+        ----------
+        threads : int
+            Transfers at once.
+        bar : Progress
+            Moved on from this thread.
+        timeout : float or None
+            Seconds for all.
+        """
+        self._threads = max(1, min(threads, len(self._files)))
+        workers = [
+            # daemons: one that asks a dead name server must not keep Python from ending
+            threading.Thread(target=self._work, name=f"one_cache fetch {n}", daemon=True)
+            for n in range(self._threads)
+        ]
+        try:
+            for worker in workers:
+                worker.start()
+            self._watch(bar, timeout)
+        finally:
+            self._end(workers)
+        if self._crash is not None:
+            raise self._crash
+
+    def remember(self, unit: Unit, path: str, note: Note) -> None:
+        """Keep a note of a unit, written when the unit is done or some time has passed."""
+        with self._turn:
+            unit.notes[path] = note
+            if time.monotonic() - unit.noted < _FLUSH:
+                return
+            notes, unit.notes, unit.noted = unit.notes, {}, time.monotonic()
+        self._store.remember(notes)
+
+    # the caller's thread
+
+    def _watch(self, bar: Progress, timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        shown = 0
+        while True:
+            with self._turn:
+                if self._left and self._crash is None:
+                    self._turn.wait(0.1 if bar.shown else 0.5)
+                left, over = self._left, not self._left or self._crash is not None
+                so_far = self._arrived + sum(job.position for job in self._active.values())
+            bar.note(f"{len(self._files) - left}/{len(self._files)} files")
+            bar.update(so_far - shown)
+            shown = so_far
+            if over:
+                return
+            if deadline is not None and time.monotonic() >= deadline:
+                self._expire(f"not done within {timeout:g} s")
+                return
+
+    @property
+    def _left(self) -> int:
+        return len(self._files) - len(self.found) - len(self.errors)
+
+    def _expire(self, reason: str) -> None:
+        self.stopped.set()
+        with self._turn:
+            for file in self._files:
+                if file.path not in self.found:
+                    self.errors.setdefault(file.path, TransferFailed(f"{file.path}: {reason}"))
+
+    def _end(self, workers: list[threading.Thread]) -> None:
+        self.stopped.set()
+        with self._turn:
+            self._turn.notify_all()
+        self._connections.cut()
+        until = time.monotonic() + _JOIN
+        for worker in workers:
+            if worker.ident is not None:
+                worker.join(max(0.0, until - time.monotonic()))
+        for unit in list(self._open.values()):
+            self._close(unit)
+
+    # the workers' threads
+
+    def _work(self) -> None:
+        with self._connections.used():
+            try:
+                while (task := self._next()) is not None:
+                    if isinstance(task, Unit):
+                        self._start(task)
+                    else:
+                        self._do(task)
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                with self._turn:
+                    self._crash = error
+                    self._turn.notify_all()
+
+    def _next(self) -> Job | Unit | None:
+        """Take a file of an open unit, else a unit to open; wait for either."""
+        with self._turn:
+            while self._left and not self.stopped.is_set():
+                if self._jobs:
+                    job = self._jobs.popleft()
+                    self._active[job.file.path] = job
+                    return job
+                # two at a time: what is not open yet is for other processes
+                unit = self._take_unit() if self._opening < 2 else None
+                if unit is not None:
+                    self._opening += 1
+                    return unit
+                self._turn.wait(0.02 if self._busy else 0.5)
+        return None
+
+    def _take_unit(self) -> Unit | None:
+        if self._ready:
+            return self._ready.popleft()
+        now = time.monotonic()
+        for unit in self._busy:
+            if unit.due <= now:
+                self._busy.remove(unit)
+                return unit
+        return None
+
+    def _start(self, unit: Unit) -> None:
+        """Lock a unit, see what another process has brought, and queue the rest."""
+        missing: list[Job] = []
+        try:
+            locked = self._lock(unit)
+            if locked:
+                missing = self._recheck(unit)
+        finally:
+            with self._turn:
+                self._opening -= 1
+        with self._turn:
+            if locked:
+                unit.left = len(missing)
+                unit.noted = time.monotonic()
+                self._open[unit.key] = unit
+                self._jobs.extend(missing)
+            else:
+                self._busy.append(unit)
+            self._turn.notify_all()
+        if locked and not missing:
+            self._close(unit)
+        if self._hopeless:
+            self._drop(self._hopeless)
+
+    def _lock(self, unit: Unit) -> bool:
+        unit.lock = self._store.acquire(unit.key)
+        if unit.lock is not None:
+            return True
+        now = time.monotonic()
+        unit.due = now + min(0.5, 0.02 * 1.5**unit.asked)
+        unit.asked += 1
+        if now - unit.since > 5.0:
+            sign = parts_of(str(self._store.path(f"{unit.folder}/x").parent))
+            if sign != unit.sign or not unit.since:
+                unit.sign, unit.since = sign, now
+        if now - unit.since < _PATIENCE:
+            return False
+        _log.warning("%s is locked by somebody who does nothing; going on without", unit.key)
+        unit.lock = Lock(None)
+        return True
+
+    def _recheck(self, unit: Unit) -> list[Job]:
+        missing = []
+        for file, (state, note) in zip(unit.files, self._store.look(unit.files), strict=True):
+            if state is FileState.GOOD:
+                self._settle(file, as_on_disk(file, note))
+            else:
+                missing.append(Job(file, state, unit, self))
+        if missing:
+            self._store.clean(unit.folder)
+        return missing
+
+    def _do(self, job: Job) -> None:
+        try:
+            self._settle(job.file, self._bring(job))
+        except (OneCacheError, OSError) as error:
+            self._settle(job.file, error)
+        finally:
+            with self._turn:
+                self._active.pop(job.file.path, None)
+                job.unit.left -= 1
+                done = not job.unit.left
+            if done:
+                self._close(job.unit)
+
+    def _settle(self, file: File, result: File | Exception) -> None:
+        with self._turn:
+            if file.path in self.errors:
+                return
+            if isinstance(result, File):
+                self.found[file.path] = result
+                self._arrived += result.size or 0
+                self._in_vain = 0
+            else:
+                self.errors[file.path] = result
+                self._in_vain += isinstance(result, TransferFailed)
+                if self._in_vain >= max(3, self._threads):
+                    self._hopeless = f"not tried, as {self._in_vain} in a row failed: {result}"
+            if not self._left:
+                self._turn.notify_all()
+        if self._hopeless:
+            self._drop(self._hopeless)
+
+    def _drop(self, reason: str) -> None:
+        """Give up what is not under way: a server that is down must not be asked for each file."""
+        with self._turn:
+            waiting = [file for unit in (*self._ready, *self._busy) for file in unit.files]
+            for file in (*waiting, *(job.file for job in self._jobs)):
+                self.errors.setdefault(file.path, TransferFailed(f"{file.path}: {reason}"))
+            for job in self._jobs:
+                job.unit.left -= 1
+            self._ready.clear()
+            self._busy.clear()
+            self._jobs.clear()
+            self._turn.notify_all()
+
+    def _close(self, unit: Unit) -> None:
+        with self._turn:
+            if self._open.pop(unit.key, None) is None:
+                return
+            notes, unit.notes = unit.notes, {}
+        if notes:
+            self._store.remember(notes)
+        if unit.lock is not None:
+            unit.lock.release()
+
+
+def as_on_disk(file: File, note: Note | None) -> File:
+    """Fill in size and hash as they are on disk.
+
+    Parameters
+    ----------
+    file : File
+        As asked for.
+    note : Note or None
+        That fits what is on disk.
+
+    Returns
+    -------
+    File
+    """
+    if note is None:
+        return file
+    return File(file.path, note.size, file.hash or note.hashes[0], file.url, file.id)

@@ -95,11 +95,10 @@ def ls(given: argparse.Namespace) -> int:
     """List the datasets of a session, or those of all."""
     from one_cache.cache.keeping import readable_size
 
-    frame = (
-        open_cache(given)
-        .list_datasets(given.session, given.name, given.collection, qc=given.qc, details=True)
-        .reset_index()
+    listed: Any = open_cache(given).list_datasets(
+        given.session, given.name, given.collection, qc=given.qc, details=True
     )
+    frame = listed.reset_index()
     columns = ["rel_path", "file_size", "qc", "default_revision", "id"]
     records = json.loads(frame.astype(object).to_json(orient="records", default_handler=str))
     rows = [

@@ -138,9 +138,12 @@ def read_date(value: Any) -> dt.date | None:
     if isinstance(value, dt.date):
         return value
     # numpy.datetime64 and pandas.Timestamp write themselves in ISO form
-    text = str(value).strip().replace(" ", "T")
+    text = str(value).strip()
     try:
-        return dt.datetime.fromisoformat(text[:10]).date()
+        # Python 3.11 reads more forms of a date than 3.10
+        if not re.match(r"\d{4}-\d{2}-\d{2}(?!\d)", text):
+            raise ValueError(text)
+        return dt.date.fromisoformat(text[:10])
     except ValueError:
         raise InvalidDate(
             f"{value!r} is not a date; expected ISO form, for instance '2024-04-01'"

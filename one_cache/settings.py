@@ -163,15 +163,30 @@ def credentials(
     StoreError
         The credentials file can be read by others.
     """
-    saved = _read("credentials.json", private=True).get(server_key(url), {})
-    if username is not None and username != saved.get("username"):
+    saved = saved_credentials(url)
+    login = os.environ.get("ALYX_LOGIN")
+    user = username or login or saved.username
+    if user != saved.username:
         # another user's password or token is of no use to this one
-        saved = {}
+        saved = Credentials()
+    asked = os.environ.get("ALYX_PWD") if not login or user == login else None
     return Credentials(
-        username=username or os.environ.get("ALYX_LOGIN") or saved.get("username"),
-        password=password or os.environ.get("ALYX_PWD") or saved.get("password"),
-        token=token or os.environ.get("ONE_CACHE_TOKEN") or saved.get("token"),
+        username=user,
+        password=password or asked or saved.password,
+        token=token or os.environ.get("ONE_CACHE_TOKEN") or saved.token,
     )
+
+
+def saved_credentials(url: str) -> Credentials:
+    """Give what the file holds for a server; the environment is not looked at.
+
+    Raises
+    ------
+    StoreError
+        The credentials file can be read by others.
+    """
+    entry = _read("credentials.json", private=True).get(server_key(url), {})
+    return Credentials(*(entry.get(name) for name in ("username", "password", "token")))
 
 
 def save_credentials(url: str, found: Credentials) -> Path:

@@ -130,7 +130,8 @@ class Desk:
         """Where records and bytes come from; an address is connected to on first use."""
         if self._remote is None and self._address is not None:
             access = self._access or settings.credentials(self._address)
-            self._remote = connect(self._address, **vars(access))
+            known = {name: value for name, value in vars(access).items() if value is not None}
+            self._remote = connect(self._address, **known)
         return self._remote
 
     @property
@@ -241,12 +242,17 @@ class Desk:
         try:
             fetch(list(wanted.values()), remote, self._store, silent=self.silent)
         except TransferErrors as group:
-            return {
-                key: group.errors[file.path]
-                for key, file in wanted.items()
-                if file.path in group.errors
-            }
-        return {}
+            errors = group.errors
+        except OneCacheError as error:
+            errors = {file.path: error for file in wanted.values()}
+        else:
+            return {}
+        # the others of the call arrived
+        missing = {key: file for key, file in wanted.items() if self._absent(file)}
+        return {key: _known(errors[file.path]) for key, file in missing.items()}
+
+    def _absent(self, file: File) -> bool:
+        return self._store.state(file) is not FileState.GOOD
 
     def _refusal(
         self, dataset: Dataset, file: File, state: FileState, row: Policy
@@ -309,6 +315,12 @@ class Desk:
         if (kind, key) not in self._warned:
             self._warned.add((kind, key))
             warnings.warn(message, category, stacklevel=4)
+
+
+def _known(error: Exception) -> OneCacheError:
+    if isinstance(error, OneCacheError):
+        return error
+    raise error
 
 
 def as_uuid(text: str) -> UUID:

@@ -154,21 +154,41 @@ class Finding(Naming):
         SessionNotFound
             The session is unknown. One without datasets gives an empty list.
         """
-        catalogue = self._catalogue(query_type)
         chosen = self._filter(
             filename, collection, revision, qc, ignore_qc_not_set=ignore_qc_not_set
         )
-        if eid is None or (isinstance(eid, str) and not eid):
-            frame = self._list_all(catalogue, chosen, defaults=default_revisions_only)
-            if details:
-                return one_frame(frame, keep_eid=True)
-            return sorted(frame["rel_path"].unique().tolist())
-        found = chosen(self._datasets_of(self._eid(eid, catalogue), catalogue))
-        if default_revisions_only:
-            found = [dataset for dataset in found if dataset.default_revision]
         if details:
-            return dataset_frame(found, keep_eid=keep_eid_index)
-        return [dataset.rel_path for dataset in found]
+            return self._frame(eid, chosen, query_type, default_revisions_only, keep_eid_index)
+        return self._paths(eid, chosen, query_type, default_revisions_only)
+
+    def _paths(
+        self, eid: Any, chosen: query.Filter, query_type: str | None, defaults: bool = False
+    ) -> list[str]:
+        """Give the relative paths of the datasets that fit, each once, sorted."""
+        catalogue = self._catalogue(query_type)
+        if _is_none(eid):
+            frame = self._list_all(catalogue, chosen, "DISTINCT rel_path", defaults=defaults)
+            return sorted(frame["rel_path"].tolist())
+        found = chosen(self._datasets_of(self._eid(eid, catalogue), catalogue))
+        return [one.rel_path for one in found if one.default_revision or not defaults]
+
+    def _frame(
+        self,
+        eid: Any,
+        chosen: query.Filter,
+        query_type: str | None,
+        defaults: bool = False,
+        keep_eid: bool = False,
+    ) -> pd.DataFrame:
+        """Give the records of the datasets that fit."""
+        catalogue = self._catalogue(query_type)
+        if _is_none(eid):
+            return one_frame(
+                self._list_all(catalogue, chosen, "*", defaults=defaults), keep_eid=True
+            )
+        found = chosen(self._datasets_of(self._eid(eid, catalogue), catalogue))
+        kept = [one for one in found if one.default_revision or not defaults]
+        return dataset_frame(kept, keep_eid=keep_eid)
 
     def _datasets_of(self, eid: str, catalogue: Catalogue) -> list[Dataset]:
         """Give the datasets of a session that is known."""
@@ -178,7 +198,7 @@ class Finding(Naming):
         return found
 
     def _list_all(
-        self, catalogue: Catalogue, chosen: query.Filter, *, defaults: bool
+        self, catalogue: Catalogue, chosen: query.Filter, what: str, *, defaults: bool
     ) -> pd.DataFrame:
         """Give the datasets of all sessions: names by Python's rules, rows by the engine."""
         tables = catalogue.tables if isinstance(catalogue, TableCatalogue) else self._tables
@@ -190,9 +210,7 @@ class Finding(Naming):
         where = "list_contains(?, rel_path) AND list_contains(?, coalesce(qc, 'NOT_SET'))"
         if defaults:
             where += " AND default_revision"
-        return tables.frame(
-            f"SELECT * FROM datasets WHERE {where} ORDER BY eid, rel_path", [fits, levels]
-        )
+        return tables.frame(f"SELECT {what} FROM datasets WHERE {where}", [fits, levels])
 
     def list_collections(
         self,
@@ -245,13 +263,13 @@ class Finding(Naming):
         details: bool,
         query_type: str | None,
     ) -> list[str] | dict[str, pd.DataFrame]:
-        where = (eid, filename, collection, revision)
+        chosen = self._filter(filename, collection, revision)
         if not details:
-            paths = self.list_datasets(*where, query_type=query_type)
+            paths = self._paths(eid, chosen, query_type)
             return sorted({Dataset("", "", path).folders[which] for path in paths})
-        frame = self.list_datasets(*where, details=True, query_type=query_type)
-        keys = [Dataset("", "", path).folders[which] for path in frame["rel_path"]]  # type: ignore[index, call-overload]
-        return {str(key): group for key, group in frame.groupby(keys)}  # type: ignore[union-attr]
+        frame = self._frame(eid, chosen, query_type)
+        keys = [Dataset("", "", path).folders[which] for path in frame["rel_path"].tolist()]
+        return {str(key): group for key, group in frame.groupby(keys)}
 
     def get_details(self, eid: Any, full: bool = False, query_type: str | None = None) -> Any:
         """Give the record of a session.
@@ -297,3 +315,7 @@ class Finding(Naming):
     def datasets(self) -> pd.DataFrame:
         """The datasets that this cache's tables hold, a row for each, index ``(eid, id)``."""
         return self._tables.table("datasets")
+
+
+def _is_none(eid: Any) -> bool:
+    return eid is None or (isinstance(eid, str) and not eid)

@@ -55,7 +55,7 @@ class Keeping(Desk):
         if tables_dir is not None:
             self._tables_dir = folder
         self._sessions_seen.clear()
-        if not tables.names():
+        if not any(tables.count(name) for name in tables.names()):
             warnings.warn(f"no access tables in {folder}", CacheWarning, stacklevel=2)
 
     def _load_remote_tables(self) -> None:

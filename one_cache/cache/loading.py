@@ -119,7 +119,8 @@ class Loading(Finding):
                     f"{chosen.last_revision} ({later[0].rel_path}); pass revision= to load it"
                 )
         known = [dataset.rel_path for dataset in datasets]
-        near = near_misses(asked, known) or near_misses(asked, {d.name for d in datasets})
+        names = known if "/" in asked else sorted({dataset.name for dataset in datasets})
+        near = near_misses(asked, names)
         where = f" in collection {chosen.collection!r}" if chosen.collection is not None else ""
         return ALFObjectNotFound(
             f"dataset {asked!r} not found{where} among the {len(datasets)} datasets of the "
@@ -445,7 +446,7 @@ class Loading(Finding):
         if chosen.named(known):
             return self._not_found(asked, known, chosen, revision)
         parts = [filename_parts(one.name, as_dict=True, assert_valid=False) for one in known]
-        objects = {part["object"] for part in parts if part.get("object")}
+        objects = {str(part["object"]) for part in parts if part.get("object")}
         where = f" in collection {chosen.collection!r}" if chosen.collection is not None else ""
         return ALFObjectNotFound(
             f"object {asked!r} not found{where} among the {len(known)} datasets of the session."

@@ -204,7 +204,7 @@ def test_fixed_mode_names_what_is_missing(analysed):
 
 def test_fixed_mode_refuses_tables_that_changed(analysed):
     cache = Cache(analysed)
-    cache._tables.add("sessions", [{"id": "0" * 8 + "-0000-4000-8000-" + "0" * 12, "subject": "x"}])
+    cache.tables.add("sessions", [{"id": "0" * 8 + "-0000-4000-8000-" + "0" * 12, "subject": "x"}])
     cache.save_cache()
     with pytest.raises(ManifestMismatch, match="'sessions'.*expects sha256"):
         Cache(analysed, mode="fixed")

@@ -1,7 +1,8 @@
 """What every method of a cache stands on: its folders, tables, remote, store and recorder.
 
-The desk decides nothing by mode: it looks up the policy of the call in ``modes`` and does what
-the row says.
+The doors (ecephys, neuprint, datajoint, ...) stand on the same: they add rows to ``tables``,
+write and check files through ``store``, ask ``policy()`` what the mode allows, and tell
+``recorder`` what was read. The desk decides nothing by mode: it does what the policy's row says.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ class Desk:
         self._remote_tables: Tables | None = None
         self._sessions_seen: dict[str, Session] = {}
         self.manifest: Manifest | None = None
-        self._tables = self._open_tables(self.tables_dir, version)
-        self._store = Store(self.cache_dir, writable=policy(self._mode).writes)
+        self.tables = self._open_tables(self.tables_dir, version)
+        self.store = Store(self.cache_dir, writable=self.policy().writes)
 
     # -- what it is ------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class Desk:
     @property
     def offline(self) -> bool:
         """Whether questions are answered without a remote."""
-        return not policy(self._mode).asks
+        return not self.policy().asks
 
     @property
     def remote(self) -> Remote | None:
@@ -141,10 +142,14 @@ class Desk:
             return self._remote.name
         return settings.without_credentials(self._address) if self._address else ""
 
+    def policy(self, query_type: str | None = None) -> Policy:
+        """Give what the mode allows to a call of this `query_type`; see ``one_cache.modes``."""
+        return policy(self._mode, query_type)
+
     # -- tables ----------------------------------------------------------------------------
 
     def _open_tables(self, folder: Path, version: str | None = None) -> Tables:
-        row = policy(self._mode)
+        row = self.policy()
         if not row.pinned:
             if version is not None:
                 Manifest.read(folder).require_release(version)
@@ -157,14 +162,14 @@ class Desk:
 
     def _catalogue(self, query_type: str | None = None) -> Catalogue:
         """Give who answers a call of this `query_type`."""
-        if not policy(self._mode, query_type).asks:
-            return TableCatalogue(self._tables)
+        if not self.policy(query_type).asks:
+            return TableCatalogue(self.tables)
         remote = self._require_remote()
         if self._remote_tables is None:
-            self._remote_tables = remote_tables(remote, self._store, silent=self.silent)
+            self._remote_tables = remote_tables(remote, self.store, silent=self.silent)
         if self._remote_tables is None:
-            return RemoteCatalogue(remote, self._tables)
-        return TableCatalogue(self._remote_tables, memory=self._tables)
+            return RemoteCatalogue(remote, self.tables)
+        return TableCatalogue(self._remote_tables, memory=self.tables)
 
     def _require_remote(self) -> Remote:
         remote = self.remote
@@ -203,13 +208,13 @@ class Desk:
 
     def _state(self, file: File, row: Policy, *, check_hash: bool) -> FileState:
         """Give what is known of a file, hashed where the policy wants it."""
-        state = self._store.state(file)
+        state = self.store.state(file)
         if row.pinned and file.hash is None:
             return FileState.MISSING if state is FileState.MISSING else FileState.WRONG
         first = row.pinned and state is FileState.GOOD and file.path not in self._hashed
         hashes = row.on[state] is Action.HASH and (check_hash or row.pinned)
         if first or hashes:
-            state = self._store.check(file)
+            state = self.store.check(file)
             self._hashed.add(file.path)
         return FileState.GOOD if state is FileState.UNCHECKED else state
 
@@ -222,7 +227,7 @@ class Desk:
         check_hash: bool = True,
     ) -> dict[str, OneCacheError]:
         """Let each dataset be on disk and right; give what cannot be had, by dataset id."""
-        row = policy(self._mode, query_type)
+        row = self.policy(query_type)
         refused: dict[str, OneCacheError] = {}
         wanted: dict[str, File] = {}
         for dataset in datasets:
@@ -240,7 +245,7 @@ class Desk:
     def _fetch(self, wanted: Mapping[str, File]) -> dict[str, OneCacheError]:
         remote = self._require_remote()
         try:
-            fetch(list(wanted.values()), remote, self._store, silent=self.silent)
+            fetch(list(wanted.values()), remote, self.store, silent=self.silent)
         except TransferErrors as group:
             errors = group.errors
         except OneCacheError as error:
@@ -252,7 +257,7 @@ class Desk:
         return {key: _known(errors[file.path]) for key, file in missing.items()}
 
     def _absent(self, file: File) -> bool:
-        return self._store.state(file) is not FileState.GOOD
+        return self.store.state(file) is not FileState.GOOD
 
     def _refusal(
         self, dataset: Dataset, file: File, state: FileState, row: Policy
@@ -265,7 +270,7 @@ class Desk:
             )
         if state is FileState.WRONG:
             return HashMismatch(
-                f"{file.path}: {self._store.problem(file)}; dataset {dataset.id} was not loaded. "
+                f"{file.path}: {self.store.problem(file)}; dataset {dataset.id} was not loaded. "
                 f"Mode {self.mode!r} fetches nothing; to restore it: {restore}"
             )
         if not dataset.exists and row.on[state] is Action.FETCH:
@@ -284,7 +289,7 @@ class Desk:
         )
 
     def _path(self, dataset: Dataset, catalogue: Catalogue) -> ALFPath:
-        return ALFPath(self._store.path(self._file(dataset, catalogue).path))
+        return ALFPath(self.store.path(self._file(dataset, catalogue).path))
 
     # -- the record ------------------------------------------------------------------------
 
@@ -302,7 +307,7 @@ class Desk:
                     rel_path=dataset.rel_path,
                     revision=dataset.revision,
                     size=file.size,
-                    hash=file.hash or self._store.digest(file.path),
+                    hash=file.hash or self.store.digest(file.path),
                     qc=dataset.qc.name,
                     source=self.source,
                     mode=self.mode,

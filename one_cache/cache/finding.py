@@ -201,7 +201,7 @@ class Finding(Naming):
         self, catalogue: Catalogue, chosen: query.Filter, what: str, *, defaults: bool
     ) -> pd.DataFrame:
         """Give the datasets of all sessions: names by Python's rules, rows by the engine."""
-        tables = catalogue.tables if isinstance(catalogue, TableCatalogue) else self._tables
+        tables = catalogue.tables if isinstance(catalogue, TableCatalogue) else self.tables
         paths = [Dataset("", "", path) for path in tables.rel_paths()]
         fits = [dataset.rel_path for dataset in chosen.named(paths)]
         levels = [level.name for level in QC if level <= chosen.qc]
@@ -309,12 +309,12 @@ class Finding(Naming):
     @property
     def sessions(self) -> pd.DataFrame:
         """The sessions that this cache's tables hold, a row for each, index ``id``."""
-        return self._tables.table("sessions")
+        return self.tables.table("sessions")
 
     @property
     def datasets(self) -> pd.DataFrame:
         """The datasets that this cache's tables hold, a row for each, index ``(eid, id)``."""
-        return self._tables.table("datasets")
+        return self.tables.table("datasets")
 
 
 def _is_none(eid: Any) -> bool:

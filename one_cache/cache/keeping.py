@@ -16,7 +16,6 @@ from uuid import UUID
 from one_cache.cache.desk import Desk
 from one_cache.errors import CacheWarning, ModeError
 from one_cache.manifest import Manifest, TablePin, now
-from one_cache.modes import policy
 from one_cache.recorder import Recorder
 from one_cache.tables import Tables
 
@@ -44,14 +43,14 @@ class Keeping(Desk):
         CacheWarning
             There are no tables.
         """
-        row = policy(self._mode)
+        row = self.policy()
         if tables_dir is None and row.asks:
             self._load_remote_tables()
             return
         folder = Path(tables_dir).expanduser().absolute() if tables_dir else self.tables_dir
         tables = self._open_tables(folder)
-        self._tables.close()
-        self._tables = tables
+        self.tables.close()
+        self.tables = tables
         if tables_dir is not None:
             self._tables_dir = folder
         self._sessions_seen.clear()
@@ -71,8 +70,8 @@ class Keeping(Desk):
             return
         # by way of the disk: the tables may be larger than memory
         tables.save(self.tables_dir)
-        self._tables.close()
-        self._tables = Tables.open(self.tables_dir, silent=self.silent)
+        self.tables.close()
+        self.tables = Tables.open(self.tables_dir, silent=self.silent)
 
     def save_cache(
         self, save_dir: str | Path | None = None, clobber: bool = False
@@ -98,11 +97,11 @@ class Keeping(Desk):
         if self._is_own(folder):
             _log.info("mode %s writes nothing into %s", self.mode, folder)
             return {}
-        return self._tables.save(folder, clobber=clobber)
+        return self.tables.save(folder, clobber=clobber)
 
     def _is_own(self, folder: Path) -> bool:
         """Whether a folder lies in this cache while its mode writes nothing there."""
-        if policy(self._mode).writes:
+        if self.policy().writes:
             return False
         return any(
             folder.resolve().is_relative_to(own.resolve())
@@ -111,8 +110,8 @@ class Keeping(Desk):
 
     def reset_cache(self) -> None:
         """Forget the records in memory; the tables on disk are as before, and the record too."""
-        self._tables.close()
-        self._tables = self._open_tables(self.tables_dir)
+        self.tables.close()
+        self.tables = self._open_tables(self.tables_dir)
         self._remote_tables = None
         self._sessions_seen.clear()
 
@@ -142,7 +141,7 @@ class Keeping(Desk):
             _log.info("mode %s is frozen already in %s", self.mode, folder)
             return folder / "manifest.json"
         self._pin_unhashed()
-        self._tables.save(folder, clobber=folder != self.tables_dir)
+        self.tables.save(folder, clobber=folder != self.tables_dir)
         saved = Tables.open(folder, silent=self.silent)
         pins = {
             name: TablePin(f"{name}.pqt", digest, saved.count(name))
@@ -161,18 +160,18 @@ class Keeping(Desk):
 
     def _pin_unhashed(self) -> None:
         """Give the datasets without a hash that of their file, where it is on disk."""
-        if "datasets" not in self._tables.names():
+        if "datasets" not in self.tables.names():
             return
-        rows = self._tables.rows("SELECT id FROM datasets WHERE coalesce(hash, '') = ''")
+        rows = self.tables.rows("SELECT id FROM datasets WHERE coalesce(hash, '') = ''")
         learned = []
-        for dataset in self._tables.datasets([row["id"] for row in rows]):
-            for session in self._tables.sessions([dataset.eid]):
+        for dataset in self.tables.datasets([row["id"] for row in rows]):
+            for session in self.tables.sessions([dataset.eid]):
                 path = f"{session.path}/{dataset.rel_path}"
-                if self._store.path(path).is_file():
-                    size = self._store.path(path).stat().st_size
-                    digest = self._store.digest(path)
+                if self.store.path(path).is_file():
+                    size = self.store.path(path).stat().st_size
+                    digest = self.store.digest(path)
                     learned.append(replace(dataset, hash=digest, file_size=size))
-        self._tables.add("datasets", learned)
+        self.tables.add("datasets", learned)
 
     # -- the record ----------------------------------------------------------------------------
 
@@ -223,7 +222,7 @@ class Keeping(Desk):
                 stacklevel=2,
             )
             return [], None
-        folder = self.tables_dir if policy(self._mode).writes else Path.cwd()
+        folder = self.tables_dir if self.policy().writes else Path.cwd()
         ids, path = self.recorder.save_ids(folder, sessions_only=sessions_only)
         if clear_list:
             self.recorder.clear()
@@ -266,10 +265,10 @@ class Keeping(Desk):
 
     def facts(self) -> dict[str, str]:
         """Give what one wants to know of a cache at a glance, by name."""
-        names = self._tables.names()
+        names = self.tables.names()
         cutoff = self.revision_last_before
         counts = {
-            name: f"{self._tables.count(name):,}" if name in names else "none"
+            name: f"{self.tables.count(name):,}" if name in names else "none"
             for name in ("sessions", "datasets")
         }
         return {

@@ -236,7 +236,7 @@ class Naming(Desk):
 
         def convert(one: Any) -> ALFPath:
             session = self._session(uuid_text(one, "session"), catalogue)
-            return ALFPath(self._store.path(session.path))
+            return ALFPath(self.store.path(session.path))
 
         return each(eid, convert)
 

@@ -232,7 +232,7 @@ def test_a_lab_is_added_before_the_subject():
         ("with_subject", ["", None, "a/b", "#", "..", "."]),
         ("with_date", ["", None, "6/1/2020", "2020-13-45", "2020-02-30", "2020-1-1", 20200101]),
         ("with_sequence", ["", None, "x", 1000, -1, 1.5, "0001x"]),
-        ("with_collection", ["", None, "#r#", "a b", "..", "a/../b", "/"]),
+        ("with_collection", ["#r#", "a b", "..", "a/../b", "/"]),
         ("with_revision", ["", None, "#r#", "a/b", "a b"]),
         ("with_object", ["", None, "a.b", "a/b", "a-b"]),
         ("with_namespace", ["a_b", "a.b", "_a_", "ß"]),
@@ -289,6 +289,8 @@ def test_a_number_is_padded():
 def test_collection_and_revision_of_files_and_folders(tail, collection, revision, without):
     path = ALFPath(SESSION + tail)
     assert path.with_collection("/new/") == Path(SESSION + collection)
+    assert path.with_collection("") == path.with_collection(None)
+    assert path.with_collection("") == Path(SESSION + collection.replace("/new", ""))
     assert path.with_revision("q.1") == Path(SESSION + revision)
     assert path.without_revision() == Path(SESSION + without)
 

@@ -215,9 +215,7 @@ def test_a_folder_is_read_with_its_session(folder, parts):
         assert spec.full_path_parts(path)[:6] == spec.folder_parts(path)
 
 
-@pytest.mark.parametrize(
-    "folder", ["bad name", "alf/bad name", "alf/#r#/deeper", "..", "alf/../x"]
-)
+@pytest.mark.parametrize("folder", ["bad name", "alf/bad name", "alf#r#", "..", "alf/../x"])
 def test_a_collection_is_read_whole_or_not_at_all(folder):
     path = f"s/2020-01-01/001/{folder}"
     for refused in (path, f"{path}/spikes.times.npy"):
@@ -225,6 +223,14 @@ def test_a_collection_is_read_whole_or_not_at_all(folder):
             spec.full_path_parts(refused)
     parts = spec.full_path_parts(f"{path}/spikes.times.npy", assert_valid=False)
     assert parts[:8] == (None, "s", "2020-01-01", "001", None, None, None, "spikes")
+
+
+@pytest.mark.parametrize("below", ["notes.txt", "deeper", "deeper/spikes.times.npy"])
+def test_below_a_revision_its_folders_are_known_but_the_path_is_refused(below):
+    path = f"s/2020-01-01/001/alf/#r#/{below}"
+    assert spec.full_path_parts(path, assert_valid=False)[4:6] == ("alf", "r")
+    with pytest.raises(ALFInvalid):
+        spec.full_path_parts(path)
 
 
 def test_a_name_alone_has_no_folders_and_folders_alone_need_a_session():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import re
 from collections.abc import Iterable
 from operator import index
@@ -20,12 +19,10 @@ from one_cache.spec.grammar import (
 )
 from one_cache.spec.names import join_name, split_uuid
 from one_cache.spec.parts import PathParts
-from one_cache.spec.reading import filename_parts, folder_parts
+from one_cache.spec.reading import filename_parts, read_folders
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_logger = logging.getLogger(__name__)
 
 
 class PathChanges(PathParts):
@@ -120,27 +117,28 @@ class PathChanges(PathParts):
             raise ALFInvalid(f"{str(self)!r} holds no session, such as subject/2020-01-01/001")
         return found
 
-    def with_collection(self, collection: str) -> Self:
+    def with_collection(self, collection: str | None) -> Self:
         """Change or add the collection; revision and name stay.
 
         Parameters
         ----------
-        collection : str
-            One or more folders; slashes around it are dropped.
+        collection : str or None
+            One or more folders; slashes around them are dropped. An empty one is taken out.
 
         Returns
         -------
         path
         """
-        collection = type(self)(collection or "").as_posix().strip("/")
-        _demand("collection", collection)
+        if collection:
+            collection = type(self)(collection).as_posix().strip("/")
+            _demand("collection", collection)
         if is_session_path(self):
-            return self / collection
-        folder = self._folder()
-        revision = folder_parts(folder, as_dict=True)["revision"]
+            return self / (collection or "")
+        folder, revision = self._folder()
         session = self._session()
-        tail = ([f"#{revision}#"] if revision else []) + ([] if folder is self else [self.name])
-        return type(self)(session.string[: session.end()], collection, *tail)
+        name = None if folder is self else self.name
+        tail = (collection, f"#{revision}#" if revision else None, name)
+        return type(self)(session.string[: session.end()], *filter(None, tail))
 
     def with_revision(self, revision: str) -> Self:
         """Change or add the revision.
@@ -167,18 +165,19 @@ class PathChanges(PathParts):
         -------
         path
         """
-        folder = self._folder()
-        if folder_parts(folder, as_dict=True)["revision"] is None:
+        folder, revision = self._folder()
+        if revision is None:
             return self
         return folder.parent if folder is self else folder.parent / self.name
 
-    def _folder(self) -> Self:
-        """Give the folder of a dataset, or this path where it is a folder."""
-        if is_valid(self.name):
-            return self.parent
-        if not self.is_valid_alf():  # asks the disk, where the path is one of files
+    def _folder(self) -> tuple[Self, str | None]:
+        """Give the folder of a dataset, or this path where it is a folder, and its revision."""
+        folder = self.parent if is_valid(self.name) else self
+        parts, whole = read_folders(folder.as_posix())
+        # where the name does not say that it is a file, the disk may
+        if not whole or (folder is self and not self.is_valid_alf()):
             raise ALFInvalid(f"{str(self)!r} is no ALF path with a session")
-        return self
+        return folder, parts["revision"]
 
     def with_object(self, obj: str) -> Self:
         """Change the object.
@@ -289,12 +288,10 @@ class PathChanges(PathParts):
         InvalidArgument
             It is no UUID, or `strict` and the path has another one.
         """
-        text = _uuid_text(uuid)
         others, old = split_uuid(filename_parts(self.name, as_dict=True)["extra"])
-        if old is not None and old != text:
-            if strict:
-                raise InvalidArgument(f"{self.name!r} has another UUID than {text}")
-            _logger.debug("replacing %s by %s in %s", old, text, self)
+        text = _uuid_text(uuid)
+        if strict and old not in (None, text):
+            raise InvalidArgument(f"{self.name!r} has another UUID than {text}")
         return self._with_name_part("extra", f"{others}.{text}" if others else text)
 
     def without_uuid(self) -> Self:

@@ -18,7 +18,6 @@ from one_cache.spec.grammar import (
     SESSION_PARTS,
     SESSION_SPEC,
     AnyPath,
-    is_valid,
     path_pattern,
     posix,
     regex,
@@ -121,8 +120,8 @@ def folder_parts(path: AnyPath) -> Reading:
     as_dict : bool
         Give a dict; by default a tuple.
     assert_valid : bool
-        Raise where the folder is no ALF folder. Otherwise parts are None: all of them without a
-        session, collection and revision where what follows the session is not of that form.
+        Raise where the folder is no ALF folder. Otherwise parts that cannot be read are None: all
+        of them without a session, the collection where it is not of that form.
 
     Returns
     -------
@@ -140,10 +139,9 @@ def folder_parts(path: AnyPath) -> Reading:
     ('wittenlab', 'NYU-40', '2021-04-12', '001', 'alf/probe00', '2024-05-06')
     """
     text = posix(path)
-    reading = _read_folders(text)
-    folder, _, name = text.rpartition("/")
-    # below a revision there is no folder: what has a file's name there is a file
-    return _read_folders(folder) if is_valid(name) and not reading.whole else reading
+    # below a revision there are files only, so what stands there is no part of the folder
+    above = read_folders(text.rpartition("/")[0])
+    return above if above.whole and above.parts["revision"] else read_folders(text)
 
 
 @_parser("(_namespace_)object.attribute(_timescale)(.extra).extension")
@@ -248,23 +246,34 @@ def full_path_parts(path: AnyPath) -> Reading:
     text = posix(path)
     folder, slash, name = text.rpartition("/")
     if name.count(".") < 2 or regex(r"#{revision}#").fullmatch(name):
-        folders, whole = _read_folders(text)
+        folders, whole = read_folders(text)
         return Reading({**folders, **dict.fromkeys(NAME_PARTS)}, whole)
     parts, whole = _read_name(name)
     if not slash:
         return Reading({**dict.fromkeys(FOLDER_PARTS), **parts}, whole)
-    folders, folders_whole = _read_folders(folder)
+    folders, folders_whole = read_folders(folder)
     return Reading({**folders, **parts}, whole and folders_whole)
 
 
-def _read_folders(text: str) -> Reading:
+def read_folders(text: str) -> Reading:
+    """Read a folder; `whole` where nothing but session, collection and revision is in it.
+
+    Parameters
+    ----------
+    text : str
+        A path with ``/`` between its parts.
+
+    Returns
+    -------
+    Reading
+    """
     found = regex(f"{SESSION_SPEC}/{COLLECTION_SPEC}").search(f"{text}/")
     if not found:
         return Reading(dict.fromkeys(FOLDER_PARTS), False)
     parts: dict[str, str | None] = found.groupdict()
     whole = found.end() == len(text) + 1
-    if not whole:  # a collection cut short would name another folder
-        parts.update(collection=None, revision=None)
+    if not whole and parts["revision"] is None:
+        parts["collection"] = None  # cut short, it would name another folder
     return Reading(parts, whole)
 
 

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from one_cache.errors import NotOnRemote, PathEscapes, TransferError, TransferFailed
 from one_cache.records import File
@@ -167,6 +168,10 @@ class MemoryRemote:
             validator=version,
             close=self._closer(),
         )
+
+    def url(self, file: File) -> str:
+        """Give an address in the form of ``memory:///a/b.npy``."""
+        return f"memory:///{quote(file.path)}"
 
     def _fault(self, path: str) -> Fault | None:
         for fault, struck in self._faults:
@@ -354,6 +359,15 @@ class RemoteContract:
         remote = place(files)
         assert {path: read(remote, path) for path in paths} == files
 
+    def test_a_file_has_an_address_of_its_own(self, place: Place) -> None:
+        remote = place({"a b/#1#/c.npy": b"x"})
+        paths = ["a b/#1#/c.npy", "a b/c.npy", "missing.npy"]
+        urls = [remote.url(File(path)) for path in paths]
+        assert len(set(urls)) == len(paths)
+        for url in urls:
+            assert urlsplit(url).scheme
+            assert urlsplit(url).path.endswith(".npy"), "a '#' left as it is ends the path"
+
     def test_several_files_are_read_at_once(self, place: Place) -> None:
         files = {f"{number:02d}.npy": os.urandom(50_000 + number) for number in range(24)}
         remote = place(files)
@@ -400,7 +414,7 @@ class RemoteContract:
 
     def test_it_never_shows_a_secret(self, place: Place) -> None:
         remote = place({"a.npy": b"x"})
-        shown = [remote.name, repr(remote), str(remote)]
+        shown = [remote.name, repr(remote), str(remote), remote.url(File("a.npy"))]
         shown.append(str(self._raises(NotOnRemote, remote, "missing.npy")))
         for secret in self.secrets:
             assert not any(secret in text for text in shown)

@@ -6,6 +6,7 @@ import pickle
 import stat
 import threading
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -20,6 +21,7 @@ from one_cache.errors import (
 from one_cache.records import File
 from one_cache.remotes import connect
 from one_cache.remotes.folder import FolderRemote
+from one_cache.serve import DataServer
 from one_cache.testing import Fault, MemoryRemote, RemoteContract, read
 
 
@@ -67,6 +69,35 @@ class TestFolderRemoteByUrl(RemoteContract):
             return connect(folder.as_uri())
 
         return put
+
+
+class TestHttpRemoteWithToken(RemoteContract):
+    secrets = ("correct-horse",)
+
+    @pytest.fixture
+    def place(self, tmp_path):
+        with DataServer(tmp_path, token="correct-horse") as server:
+
+            def put(files):
+                fill(tmp_path, files)
+                return connect(server.url, token="correct-horse")
+
+            yield put
+
+
+class TestHttpRemoteWithPassword(RemoteContract):
+    secrets = ("pa55:wörd", "pa55%3Aw%C3%B6rd")
+
+    @pytest.fixture
+    def place(self, tmp_path):
+        with DataServer(tmp_path, username="me", password="pa55:wörd") as server:
+            address = server.url.replace("//", f"//me:{quote(self.secrets[0])}@")
+
+            def put(files):
+                fill(tmp_path, files)
+                return connect(address)
+
+            yield put
 
 
 def snapshot(folder):

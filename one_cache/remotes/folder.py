@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.request import url2pathname
 
@@ -56,7 +57,6 @@ class FolderRemote:
 
     Examples
     --------
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from one_cache.records import File
     >>> with TemporaryDirectory() as folder:
@@ -148,6 +148,16 @@ class FolderRemote:
             validator=version,
             close=source.close,
         )
+
+    def url(self, file: File) -> str:
+        """Give the ``file://`` address of `file`; nothing is looked up.
+
+        Raises
+        ------
+        PathEscapes
+            The path leads out of the folder.
+        """
+        return Path(self._place(file.path)).as_uri()
 
     def _listing(self, name: str) -> Listing:
         try:

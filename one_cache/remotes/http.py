@@ -57,7 +57,7 @@ class HttpRemote:
     Examples
     --------
     >>> remote = HttpRemote("https://me:secret@data.org/public/")
-    >>> remote.name, remote.address(File("alf/#2024-05-06#/spikes.times.npy"))
+    >>> remote.name, remote.url(File("alf/#2024-05-06#/spikes.times.npy"))
     ('https://data.org/public', 'https://data.org/public/alf/%232024-05-06%23/spikes.times.npy')
     """
 
@@ -90,7 +90,7 @@ class HttpRemote:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    def address(self, file: File) -> str:
+    def url(self, file: File) -> str:
         """Give the address of a file.
 
         Raises
@@ -153,7 +153,7 @@ class HttpRemote:
         NotOnRemote, Forbidden, TransferFailed, SizeMismatch, RemoteError
             As the server answers.
         """
-        address = self.address(file)
+        address = self.url(file)
         if not start:
             return self._body(file, self._ask("GET", address, file.path), 0)
         wanted = {"Range": f"bytes={start}-"}

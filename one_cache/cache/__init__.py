@@ -5,6 +5,7 @@
     desk      folders, tables, remote, store, recorder; what a policy says, done
     naming    eid, path, reference, record, URL
     finding   search, list, details
+    choosing  which datasets a name means, or why none
     loading   datasets, objects, collections
     keeping   save, load and freeze tables; the record; what people see
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,9 +206,59 @@ class Desk:
             id=dataset.id,
         )
 
-    def _state(self, file: File, row: Policy, *, check_hash: bool) -> FileState:
+    def bring(
+        self,
+        files: Sequence[File],
+        query_type: str | None = None,
+        *,
+        remote: Remote | None = None,
+        check_hash: bool = True,
+        lost: Collection[str] = (),
+        restore: Callable[[File], str] = lambda file: "",
+    ) -> dict[str, OneCacheError]:
+        """Let each file be on disk and right, as far as the mode allows.
+
+        Parameters
+        ----------
+        files : sequence of File
+            What is wanted.
+        query_type : {None, "remote", "local"}
+            As given to the call.
+        remote : Remote, optional
+            Where the bytes come from; the cache's own when not given.
+        check_hash : bool
+            False trusts a file of the right size that was not hashed since it changed.
+        lost : collection of str
+            Paths of files that no server holds.
+        restore : callable
+            Gives the command that would restore a file, for the message.
+
+        Returns
+        -------
+        dict of str to OneCacheError
+            By path, why a file cannot be had; empty when all are there.
+        """
+        row = self.policy(query_type)
+        refused: dict[str, OneCacheError] = {}
+        wanted: list[File] = []
+        for file, known in zip(files, self.store.states(files), strict=True):
+            state = self._state(file, known, row, check_hash=check_hash)
+            action = row.on[state]
+            if action is Action.FETCH and file.path not in lost:
+                wanted.append(file)
+            elif action is Action.FETCH:
+                refused[file.path] = NotOnServer(
+                    f"{file.path}: dataset {file.id} is recorded, but is on no server and not on "
+                    "disk"
+                )
+            elif action is not Action.USE:
+                refused[file.path] = self._refusal(file, state, row, restore(file))
+        if wanted:
+            refused.update(self._fetch(wanted, remote or self._require_remote()))
+        return refused
+
+    def _state(self, file: File, state: FileState, row: Policy, *, check_hash: bool) -> FileState:
         """Give what is known of a file, hashed where the policy wants it."""
-        state = self.store.state(file)
         if row.pinned and file.hash is None:
             return FileState.MISSING if state is FileState.MISSING else FileState.WRONG
         first = row.pinned and state is FileState.GOOD and file.path not in self._hashed
@@ -218,7 +268,44 @@ class Desk:
             self._hashed.add(file.path)
         return FileState.GOOD if state is FileState.UNCHECKED else state
 
-    def _bring(
+    def _fetch(self, wanted: Sequence[File], remote: Remote) -> dict[str, OneCacheError]:
+        try:
+            fetch(wanted, remote, self.store, silent=self.silent)
+        except TransferErrors as group:
+            errors = group.errors
+        except OneCacheError as error:
+            errors = {file.path: error for file in wanted}
+        else:
+            return {}
+        # the others of the call arrived
+        states = self.store.states(wanted)
+        return {
+            file.path: _known(errors[file.path])
+            for file, state in zip(wanted, states, strict=True)
+            if state is not FileState.GOOD
+        }
+
+    def _refusal(self, file: File, state: FileState, row: Policy, restore: str) -> OneCacheError:
+        what = f"dataset {file.id}" if file.id else "it"
+        advice = f"; to restore it: {restore}" if restore else ""
+        if row.pinned and file.hash is None:
+            return NotInCache(
+                f"{file.path}: the manifest pins no hash for {what}, so it cannot be verified; "
+                f"fetch it and freeze the cache again{advice}"
+            )
+        if state is FileState.WRONG:
+            return HashMismatch(
+                f"{file.path}: {self.store.problem(file)}; {what} was not loaded, and mode "
+                f"{self.mode!r} fetches nothing{advice}"
+            )
+        parts = (file.size is not None and f"{file.size} bytes", file.hash)
+        expected = ", ".join(str(part) for part in parts if part)
+        return NotInCache(
+            f"{file.path}: {what} is not on disk (expected {expected or 'a file'}), and mode "
+            f"{self.mode!r} fetches nothing{advice}"
+        )
+
+    def _bring_datasets(
         self,
         datasets: Sequence[Dataset],
         catalogue: Catalogue,
@@ -227,66 +314,21 @@ class Desk:
         check_hash: bool = True,
     ) -> dict[str, OneCacheError]:
         """Let each dataset be on disk and right; give what cannot be had, by dataset id."""
-        row = self.policy(query_type)
-        refused: dict[str, OneCacheError] = {}
-        wanted: dict[str, File] = {}
-        for dataset in datasets:
-            file = self._file(dataset, catalogue)
-            state = self._state(file, row, check_hash=check_hash)
-            action = row.on[state]
-            if action is Action.FETCH and (dataset.exists or state is FileState.WRONG):
-                wanted[dataset.id] = file
-            elif action is not Action.USE:
-                refused[dataset.id] = self._refusal(dataset, file, state, row)
-        if wanted:
-            refused.update(self._fetch(wanted))
-        return refused
+        files = {dataset.id: self._file(dataset, catalogue) for dataset in datasets}
+        by_path = {files[dataset.id].path: dataset for dataset in datasets}
 
-    def _fetch(self, wanted: Mapping[str, File]) -> dict[str, OneCacheError]:
-        remote = self._require_remote()
-        try:
-            fetch(list(wanted.values()), remote, self.store, silent=self.silent)
-        except TransferErrors as group:
-            errors = group.errors
-        except OneCacheError as error:
-            errors = {file.path: error for file in wanted.values()}
-        else:
-            return {}
-        # the others of the call arrived
-        missing = {key: file for key, file in wanted.items() if self._absent(file)}
-        return {key: _known(errors[file.path]) for key, file in missing.items()}
+        def restore(file: File) -> str:
+            dataset = by_path[file.path]
+            return f"one-cache get {dataset.eid} {dataset.rel_path!r} --cache-dir {self.cache_dir}"
 
-    def _absent(self, file: File) -> bool:
-        return self.store.state(file) is not FileState.GOOD
-
-    def _refusal(
-        self, dataset: Dataset, file: File, state: FileState, row: Policy
-    ) -> OneCacheError:
-        restore = f"one-cache get {dataset.eid} {dataset.rel_path!r} --cache-dir {self.cache_dir}"
-        if row.pinned and file.hash is None:
-            return NotInCache(
-                f"{file.path}: the manifest pins no hash for dataset {dataset.id}, so it cannot "
-                f"be verified; fetch it ({restore}) and freeze the cache again"
-            )
-        if state is FileState.WRONG:
-            return HashMismatch(
-                f"{file.path}: {self.store.problem(file)}; dataset {dataset.id} was not loaded. "
-                f"Mode {self.mode!r} fetches nothing; to restore it: {restore}"
-            )
-        if not dataset.exists and row.on[state] is Action.FETCH:
-            return NotOnServer(
-                f"{file.path}: dataset {dataset.id} is recorded, but is on no server and not on "
-                "disk"
-            )
-        expected = ", ".join(
-            str(part)
-            for part in (file.size is not None and f"{file.size} bytes", file.hash)
-            if part
+        refused = self.bring(
+            list({file.path: file for file in files.values()}.values()),
+            query_type,
+            check_hash=check_hash,
+            lost={path for path, dataset in by_path.items() if not dataset.exists},
+            restore=restore,
         )
-        return NotInCache(
-            f"{file.path}: dataset {dataset.id} is not on disk (expected {expected or 'a file'}) "
-            f"and mode {self.mode!r} fetches nothing; to fetch it: {restore}"
-        )
+        return {key: refused[file.path] for key, file in files.items() if file.path in refused}
 
     def _path(self, dataset: Dataset, catalogue: Catalogue) -> ALFPath:
         return ALFPath(self.store.path(self._file(dataset, catalogue).path))

@@ -3,129 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from one_cache import query
+from one_cache.cache.choosing import Choosing, DatasetName, require_one_object, split_names
 from one_cache.cache.desk import uuid_text
-from one_cache.cache.finding import Finding
 from one_cache.cache.frames import dataset_record, dataset_series
 from one_cache.catalogue import Catalogue
 from one_cache.errors import (
     ALFMultipleCollectionsFound,
-    ALFMultipleObjectsFound,
     ALFObjectNotFound,
-    ALFWarning,
     CacheWarning,
-    InvalidArgument,
     NotInCache,
     OneCacheError,
-    QCExcluded,
     QCWarning,
-    near_misses,
 )
 from one_cache.records import QC, Bunch, Dataset
-from one_cache.spec import ALFPath, filename_parts
-
-DatasetName = str | Mapping[str, Any]
+from one_cache.spec import ALFPath
 
 
-class Loading(Finding):
+class Loading(Choosing):
     """The loads of ONE-api. All of them verify, and record what they gave."""
-
-    # -- which datasets ---------------------------------------------------------------------
-
-    def _one_dataset(
-        self,
-        datasets: Sequence[Dataset],
-        name: DatasetName,
-        collection: query.Pattern | None,
-        revision: str | None,
-        qc: str | int | QC,
-    ) -> Dataset:
-        """Choose the one dataset that a name means."""
-        name, collection, revision, exact = _split_name(name, collection, revision)
-        if exact:
-            return self._exact_dataset(datasets, str(name), qc)
-        asked = name if isinstance(name, str) else "/".join(map(str, name.values()))
-        found: list[Dataset] = []
-        for candidate in self._readings(name):
-            chosen = self._filter(
-                candidate, collection, None, qc, explicit_revision=revision is not None
-            )
-            named = chosen.named(datasets)
-            found = [dataset for dataset in named if chosen.passes_qc(dataset)]
-            if found or named:
-                break
-        query.require_one(found, f"dataset {asked!r}")
-        found = query.choose_revisions(found, revision or self.revision_last_before)
-        if not found:
-            raise self._not_found(asked, datasets, chosen, revision)
-        return found[0]
-
-    def _readings(self, name: DatasetName) -> Iterable[DatasetName]:
-        """Give what a name may mean: itself, and ``object.attribute`` with any namespace."""
-        if isinstance(name, str) and self.wildcards and name.count(".") == 1:
-            yield f"{name}.*"
-            yield f"_*_{name}.*"
-        else:
-            yield name
-
-    def _exact_dataset(
-        self, datasets: Sequence[Dataset], path: str, qc: str | int | QC
-    ) -> Dataset:
-        """Choose a dataset by its relative path, the revision folder included."""
-        pattern = path
-        if self.wildcards and path.rpartition("/")[2].count(".") == 1:
-            pattern = f"{path}.*"
-        chosen = self._filter(pattern, None, None, qc)
-        found = chosen(datasets)
-        if not found:
-            raise self._not_found(path, datasets, chosen, None)
-        if len(found) > 1:
-            listed = ", ".join(f'"{dataset.rel_path}"' for dataset in found)
-            raise ALFMultipleObjectsFound(f"{path!r} fits several datasets: {listed}")
-        return found[0]
-
-    def _not_found(
-        self,
-        asked: str,
-        datasets: Sequence[Dataset],
-        chosen: query.Filter,
-        revision: str | None,
-    ) -> ALFObjectNotFound:
-        """Say why nothing fits: QC, a revision after the date, or no such name."""
-        named = chosen.named(datasets)
-        worse = [dataset for dataset in named if not chosen.passes_qc(dataset)]
-        if worse:
-            level = worse[0].qc.name
-            return QCExcluded(
-                f"dataset {asked!r} not loaded: its QC is {level}, the worst that loads here is "
-                f"{chosen.qc.name}. To load it all the same pass qc={level!r}"
-            )
-        if named:
-            have = ", ".join(repr(dataset.revision) for dataset in named)
-            return ALFObjectNotFound(
-                f"dataset {asked!r} has no revision up to "
-                f"{revision or self.revision_last_before!r}; there are: {have}"
-            )
-        if chosen.last_revision is not None:
-            later = query.Filter(
-                chosen.filename, chosen.collection, wildcards=self.wildcards
-            ).named(datasets)
-            if later:
-                return ALFObjectNotFound(
-                    f"dataset {asked!r} exists only in revisions after the cut-off "
-                    f"{chosen.last_revision} ({later[0].rel_path}); pass revision= to load it"
-                )
-        known = [dataset.rel_path for dataset in datasets]
-        names = known if "/" in asked else sorted({dataset.name for dataset in datasets})
-        near = near_misses(asked, names)
-        where = f" in collection {chosen.collection!r}" if chosen.collection is not None else ""
-        return ALFObjectNotFound(
-            f"dataset {asked!r} not found{where} among the {len(datasets)} datasets of the "
-            f"session.{near}"
-        )
 
     # -- bring, decode, record ---------------------------------------------------------------
 
@@ -138,7 +37,7 @@ class Loading(Finding):
         check_hash: bool,
     ) -> dict[str, ALFPath]:
         """Bring datasets that must all be there; give their paths by id."""
-        refused = self._bring(datasets, catalogue, query_type, check_hash=check_hash)
+        refused = self._bring_datasets(datasets, catalogue, query_type, check_hash=check_hash)
         if refused:
             raise _joined(list(refused.values()))
         return {dataset.id: self._path(dataset, catalogue) for dataset in datasets}
@@ -264,13 +163,13 @@ class Loading(Finding):
         """
         from one_cache.alf import load_file
 
-        names, collections, revisions = _split_names(datasets, collections, revisions)
+        names, collections, revisions = split_names(datasets, collections, revisions)
         catalogue = self._catalogue(query_type)
         known = self._datasets_of(self._eid(eid, catalogue), catalogue)
         chosen, problems = self._each_dataset(known, names, collections, revisions, qc)
         self._warn_not_default(names, chosen)
         present = [dataset for dataset in chosen if dataset is not None]
-        refused = self._bring(present, catalogue, query_type, check_hash=check_hash)
+        refused = self._bring_datasets(present, catalogue, query_type, check_hash=check_hash)
         problems += refused.values()
         if problems and assert_present:
             raise _joined(problems)
@@ -289,41 +188,6 @@ class Loading(Finding):
                 self._report([dataset], catalogue)
             records.append(None if dataset is None else dataset_record(dataset))
         return data, records
-
-    def _each_dataset(
-        self,
-        known: Sequence[Dataset],
-        names: Sequence[DatasetName],
-        collections: Sequence[str | None],
-        revisions: Sequence[str | None],
-        qc: str | int | QC,
-    ) -> tuple[list[Dataset | None], list[OneCacheError]]:
-        chosen: list[Dataset | None] = []
-        problems: list[OneCacheError] = []
-        for name, collection, revision in zip(names, collections, revisions, strict=True):
-            try:
-                chosen.append(self._one_dataset(known, name, collection, revision, qc))
-            except ALFObjectNotFound as error:
-                chosen.append(None)
-                problems.append(error)
-        return chosen, problems
-
-    def _warn_not_default(
-        self, names: Sequence[DatasetName], chosen: Sequence[Dataset | None]
-    ) -> None:
-        old = [
-            dataset.rel_path
-            for name, dataset in zip(names, chosen, strict=True)
-            if isinstance(name, str) and "/" in name
-            if dataset is not None and dataset.default_revision is False
-        ]
-        if old:
-            warnings.warn(
-                f"not the default revision, and therefore not recommended for analysis: "
-                f"{', '.join(old)}. Name a revision with revisions=, or use load_dataset",
-                ALFWarning,
-                stacklevel=3,
-            )
 
     def load_object(
         self,
@@ -381,7 +245,7 @@ class Loading(Finding):
         known = self._datasets_of(self._eid(eid, catalogue), catalogue)
         meant = {"object": obj, **parts}
         found = self._object_datasets(known, meant, collection, revision, qc)
-        _require_one_object(found, obj)
+        require_one_object(found, obj)
         present = self._present(
             found, catalogue, query_type, check_hash=check_hash, assert_present=assert_present
         )
@@ -401,57 +265,12 @@ class Loading(Finding):
         assert_present: bool,
     ) -> list[Dataset]:
         """Bring the datasets of an object; say which attributes cannot be had."""
-        refused = self._bring(found, catalogue, query_type, check_hash=check_hash)
+        refused = self._bring_datasets(found, catalogue, query_type, check_hash=check_hash)
         if refused and (assert_present or len(refused) == len(found)):
             raise _joined(list(refused.values()))
         if refused:
             warnings.warn(str(_joined(list(refused.values()))), CacheWarning, stacklevel=3)
         return [dataset for dataset in found if dataset.id not in refused]
-
-    def _object_datasets(
-        self,
-        known: Sequence[Dataset],
-        parts: Mapping[str, Any],
-        collection: query.Pattern | None,
-        revision: str | None,
-        qc: str | int | QC,
-    ) -> list[Dataset]:
-        """Choose the datasets of an object (or of several), one revision of each."""
-        chosen = self._filter(parts, collection, None, qc, explicit_revision=revision is not None)
-        named = chosen.named(known)
-        passing = [dataset for dataset in named if chosen.passes_qc(dataset)]
-        wanted = revision or self.revision_last_before
-        found = query.choose_revisions(passing, wanted, unique_default=False)
-        asked = str(parts.get("object") or "*")
-        if not found:
-            raise self._object_not_found(asked, known, chosen, revision)
-        kept_out = {dataset.rel_path for dataset in named} - {one.rel_path for one in passing}
-        for path in sorted(kept_out):
-            self._warn_once(
-                "left out",
-                f"{named[0].eid}/{path}",
-                f"{path} is left out of object {asked!r}: its QC is worse than {chosen.qc.name}; "
-                "pass qc= to load it",
-                QCWarning,
-            )
-        return found
-
-    def _object_not_found(
-        self,
-        asked: str,
-        known: Sequence[Dataset],
-        chosen: query.Filter,
-        revision: str | None,
-    ) -> ALFObjectNotFound:
-        if chosen.named(known):
-            return self._not_found(asked, known, chosen, revision)
-        parts = [filename_parts(one.name, as_dict=True, assert_valid=False) for one in known]
-        objects = {str(part["object"]) for part in parts if part.get("object")}
-        where = f" in collection {chosen.collection!r}" if chosen.collection is not None else ""
-        return ALFObjectNotFound(
-            f"object {asked!r} not found{where} among the {len(known)} datasets of the session."
-            + near_misses(asked, objects)
-        )
 
     def load_collection(
         self,
@@ -558,78 +377,6 @@ class Loading(Finding):
         data = path if download_only else load_file(path, mmap=mmap, allow_pickle=allow_pickle)
         self._report([dataset], catalogue)
         return (data, dataset_series(dataset)) if details else data
-
-
-def _split_name(
-    name: DatasetName, collection: query.Pattern | None, revision: str | None
-) -> tuple[DatasetName, query.Pattern | None, str | None, bool]:
-    """Take collection and revision out of a name that has them; tell whether it is a path."""
-    if isinstance(name, str):
-        if "/" in name and (collection is not None or revision is not None):
-            raise InvalidArgument(
-                f"{name!r} is a relative path, so collection= and revision= must not be given"
-            )
-        return name, collection, revision, "/" in name
-    parts = dict(name)
-    inner = {key: parts.pop(key) for key in ("collection", "revision") if key in parts}
-    if inner and (collection is not None or revision is not None):
-        raise InvalidArgument(
-            "collection and revision are given both in the parts of the name and as arguments"
-        )
-    return (
-        parts,
-        inner.get("collection", collection),
-        inner.get("revision", revision),
-        False,
-    )
-
-
-def _split_names(
-    datasets: Any,
-    collections: str | Sequence[str | None] | None,
-    revisions: str | Sequence[str | None] | None,
-) -> tuple[list[DatasetName], list[str | None], list[str | None]]:
-    """Give a name, collection and revision for each dataset asked for."""
-    if isinstance(datasets, (str, Mapping)):
-        raise TypeError(f"datasets takes several names, got the single one {datasets!r}")
-    names = list(datasets["rel_path"]) if hasattr(datasets, "columns") else list(datasets)
-    kinds = {str if isinstance(name, str) else Mapping for name in names}
-    if len(kinds) > 1:
-        raise InvalidArgument("datasets takes names as texts, or as mappings, not both")
-    if hasattr(datasets, "columns"):
-        # a frame names exact rows: a file in no collection is a path all the same
-        names = [name if "/" in name else {"collection": "", **_parts(name)} for name in names]
-
-    def spread(value: str | Sequence[str | None] | None, what: str) -> list[str | None]:
-        if value is None or isinstance(value, str):
-            return [value] * len(names)
-        if len(value) != len(names):
-            raise InvalidArgument(
-                f"{what} must be one for all or one for each of the {len(names)} datasets, "
-                f"got {len(value)}"
-            )
-        return list(value)
-
-    return names, spread(collections, "collections"), spread(revisions, "revisions")
-
-
-def _parts(name: str) -> dict[str, Any]:
-    parts = filename_parts(name, as_dict=True, assert_valid=False)
-    return {key: "" if value is None else value for key, value in parts.items()}
-
-
-def _require_one_object(datasets: Sequence[Dataset], asked: str) -> None:
-    parts = [filename_parts(one.name, as_dict=True) for one in datasets]
-    objects = sorted({str(part["object"]) for part in parts})
-    if len(objects) > 1:
-        listed = ", ".join(f'"{name}"' for name in objects)
-        raise ALFMultipleObjectsFound(f"object {asked!r} fits several: {listed}; name one of them")
-    collections = sorted({dataset.collection for dataset in datasets})
-    if len(collections) > 1:
-        listed = ", ".join(f'"{name}"' for name in collections)
-        raise ALFMultipleCollectionsFound(
-            f"object {asked!r} is in several collections: {listed}; name one with collection="
-        )
 
 
 def _joined(problems: Sequence[OneCacheError]) -> OneCacheError:

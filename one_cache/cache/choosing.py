@@ -1,0 +1,274 @@
+"""Choose the datasets that a name means, or say why there is none."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from one_cache import query
+from one_cache.cache.finding import Finding
+from one_cache.errors import (
+    ALFMultipleCollectionsFound,
+    ALFMultipleObjectsFound,
+    ALFObjectNotFound,
+    ALFWarning,
+    InvalidArgument,
+    OneCacheError,
+    QCExcluded,
+    QCWarning,
+    near_misses,
+)
+from one_cache.records import QC, Dataset
+from one_cache.spec import filename_parts
+
+DatasetName = str | Mapping[str, Any]
+
+
+class Choosing(Finding):
+    """From names to datasets; nothing is brought or read here."""
+
+    def _one_dataset(
+        self,
+        datasets: Sequence[Dataset],
+        name: DatasetName,
+        collection: query.Pattern | None,
+        revision: str | None,
+        qc: str | int | QC,
+    ) -> Dataset:
+        """Choose the one dataset that a name means."""
+        name, collection, revision, exact = split_name(name, collection, revision)
+        if exact:
+            return self._exact_dataset(datasets, str(name), qc)
+        asked = name if isinstance(name, str) else "/".join(map(str, name.values()))
+        found: list[Dataset] = []
+        for candidate in self._readings(name):
+            chosen = self._filter(
+                candidate, collection, None, qc, explicit_revision=revision is not None
+            )
+            named = chosen.named(datasets)
+            found = [dataset for dataset in named if chosen.passes_qc(dataset)]
+            if found or named:
+                break
+        query.require_one(found, f"dataset {asked!r}")
+        found = query.choose_revisions(found, revision or self.revision_last_before)
+        if not found:
+            raise self._not_found(asked, datasets, chosen, revision)
+        return found[0]
+
+    def _readings(self, name: DatasetName) -> Iterable[DatasetName]:
+        """Give what a name may mean: itself, and ``object.attribute`` with any namespace."""
+        if isinstance(name, str) and self.wildcards and name.count(".") == 1:
+            yield f"{name}.*"
+            yield f"_*_{name}.*"
+        else:
+            yield name
+
+    def _exact_dataset(
+        self, datasets: Sequence[Dataset], path: str, qc: str | int | QC
+    ) -> Dataset:
+        """Choose a dataset by its relative path, the revision folder included."""
+        pattern = path
+        if self.wildcards and path.rpartition("/")[2].count(".") == 1:
+            pattern = f"{path}.*"
+        chosen = self._filter(pattern, None, None, qc)
+        found = chosen(datasets)
+        if not found:
+            raise self._not_found(path, datasets, chosen, None)
+        if len(found) > 1:
+            listed = ", ".join(f'"{dataset.rel_path}"' for dataset in found)
+            raise ALFMultipleObjectsFound(f"{path!r} fits several datasets: {listed}")
+        return found[0]
+
+    def _not_found(
+        self,
+        asked: str,
+        datasets: Sequence[Dataset],
+        chosen: query.Filter,
+        revision: str | None,
+    ) -> ALFObjectNotFound:
+        """Say why nothing fits: QC, a revision after the date, or no such name."""
+        named = chosen.named(datasets)
+        worse = [dataset for dataset in named if not chosen.passes_qc(dataset)]
+        if worse:
+            level = worse[0].qc.name
+            return QCExcluded(
+                f"dataset {asked!r} not loaded: its QC is {level}, the worst that loads here is "
+                f"{chosen.qc.name}. To load it all the same pass qc={level!r}"
+            )
+        if named:
+            have = ", ".join(repr(dataset.revision) for dataset in named)
+            return ALFObjectNotFound(
+                f"dataset {asked!r} has no revision up to "
+                f"{revision or self.revision_last_before!r}; there are: {have}"
+            )
+        if chosen.last_revision is not None:
+            later = query.Filter(
+                chosen.filename, chosen.collection, wildcards=self.wildcards
+            ).named(datasets)
+            if later:
+                return ALFObjectNotFound(
+                    f"dataset {asked!r} exists only in revisions after the cut-off "
+                    f"{chosen.last_revision} ({later[0].rel_path}); pass revision= to load it"
+                )
+        known = [dataset.rel_path for dataset in datasets]
+        names = known if "/" in asked else sorted({dataset.name for dataset in datasets})
+        near = near_misses(asked, names)
+        where = f" in collection {chosen.collection!r}" if chosen.collection is not None else ""
+        return ALFObjectNotFound(
+            f"dataset {asked!r} not found{where} among the {len(datasets)} datasets of the "
+            f"session.{near}"
+        )
+
+    def _each_dataset(
+        self,
+        known: Sequence[Dataset],
+        names: Sequence[DatasetName],
+        collections: Sequence[str | None],
+        revisions: Sequence[str | None],
+        qc: str | int | QC,
+    ) -> tuple[list[Dataset | None], list[OneCacheError]]:
+        chosen: list[Dataset | None] = []
+        problems: list[OneCacheError] = []
+        for name, collection, revision in zip(names, collections, revisions, strict=True):
+            try:
+                chosen.append(self._one_dataset(known, name, collection, revision, qc))
+            except ALFObjectNotFound as error:
+                chosen.append(None)
+                problems.append(error)
+        return chosen, problems
+
+    def _warn_not_default(
+        self, names: Sequence[DatasetName], chosen: Sequence[Dataset | None]
+    ) -> None:
+        old = [
+            dataset.rel_path
+            for name, dataset in zip(names, chosen, strict=True)
+            if isinstance(name, str) and "/" in name
+            if dataset is not None and dataset.default_revision is False
+        ]
+        if old:
+            warnings.warn(
+                f"not the default revision, and therefore not recommended for analysis: "
+                f"{', '.join(old)}. Name a revision with revisions=, or use load_dataset",
+                ALFWarning,
+                stacklevel=3,
+            )
+
+    def _object_datasets(
+        self,
+        known: Sequence[Dataset],
+        parts: Mapping[str, Any],
+        collection: query.Pattern | None,
+        revision: str | None,
+        qc: str | int | QC,
+    ) -> list[Dataset]:
+        """Choose the datasets of an object (or of several), one revision of each."""
+        chosen = self._filter(parts, collection, None, qc, explicit_revision=revision is not None)
+        named = chosen.named(known)
+        passing = [dataset for dataset in named if chosen.passes_qc(dataset)]
+        wanted = revision or self.revision_last_before
+        found = query.choose_revisions(passing, wanted, unique_default=False)
+        asked = str(parts.get("object") or "*")
+        if not found:
+            raise self._object_not_found(asked, known, chosen, revision)
+        kept_out = {dataset.rel_path for dataset in named} - {one.rel_path for one in passing}
+        for path in sorted(kept_out):
+            self._warn_once(
+                "left out",
+                f"{named[0].eid}/{path}",
+                f"{path} is left out of object {asked!r}: its QC is worse than {chosen.qc.name}; "
+                "pass qc= to load it",
+                QCWarning,
+            )
+        return found
+
+    def _object_not_found(
+        self,
+        asked: str,
+        known: Sequence[Dataset],
+        chosen: query.Filter,
+        revision: str | None,
+    ) -> ALFObjectNotFound:
+        if chosen.named(known):
+            return self._not_found(asked, known, chosen, revision)
+        parts = [filename_parts(one.name, as_dict=True, assert_valid=False) for one in known]
+        objects = {str(part["object"]) for part in parts if part.get("object")}
+        where = f" in collection {chosen.collection!r}" if chosen.collection is not None else ""
+        return ALFObjectNotFound(
+            f"object {asked!r} not found{where} among the {len(known)} datasets of the session."
+            + near_misses(asked, objects)
+        )
+
+
+def split_name(
+    name: DatasetName, collection: query.Pattern | None, revision: str | None
+) -> tuple[DatasetName, query.Pattern | None, str | None, bool]:
+    """Take collection and revision out of a name that has them; tell whether it is a path."""
+    if isinstance(name, str):
+        if "/" in name and (collection is not None or revision is not None):
+            raise InvalidArgument(
+                f"{name!r} is a relative path, so collection= and revision= must not be given"
+            )
+        return name, collection, revision, "/" in name
+    parts = dict(name)
+    inner = {key: parts.pop(key) for key in ("collection", "revision") if key in parts}
+    if inner and (collection is not None or revision is not None):
+        raise InvalidArgument(
+            "collection and revision are given both in the parts of the name and as arguments"
+        )
+    return (
+        parts,
+        inner.get("collection", collection),
+        inner.get("revision", revision),
+        False,
+    )
+
+
+def split_names(
+    datasets: Any,
+    collections: str | Sequence[str | None] | None,
+    revisions: str | Sequence[str | None] | None,
+) -> tuple[list[DatasetName], list[str | None], list[str | None]]:
+    """Give a name, collection and revision for each dataset asked for."""
+    if isinstance(datasets, (str, Mapping)):
+        raise TypeError(f"datasets takes several names, got the single one {datasets!r}")
+    names = list(datasets["rel_path"]) if hasattr(datasets, "columns") else list(datasets)
+    kinds = {str if isinstance(name, str) else Mapping for name in names}
+    if len(kinds) > 1:
+        raise InvalidArgument("datasets takes names as texts, or as mappings, not both")
+    if hasattr(datasets, "columns"):
+        # a frame names exact rows: a file in no collection is a path all the same
+        names = [name if "/" in name else {"collection": "", **_parts(name)} for name in names]
+
+    def spread(value: str | Sequence[str | None] | None, what: str) -> list[str | None]:
+        if value is None or isinstance(value, str):
+            return [value] * len(names)
+        if len(value) != len(names):
+            raise InvalidArgument(
+                f"{what} must be one for all or one for each of the {len(names)} datasets, "
+                f"got {len(value)}"
+            )
+        return list(value)
+
+    return names, spread(collections, "collections"), spread(revisions, "revisions")
+
+
+def _parts(name: str) -> dict[str, Any]:
+    parts = filename_parts(name, as_dict=True, assert_valid=False)
+    return {key: "" if value is None else value for key, value in parts.items()}
+
+
+def require_one_object(datasets: Sequence[Dataset], asked: str) -> None:
+    """Refuse datasets of several objects, or of an object in several collections."""
+    parts = [filename_parts(one.name, as_dict=True) for one in datasets]
+    objects = sorted({str(part["object"]) for part in parts})
+    if len(objects) > 1:
+        listed = ", ".join(f'"{name}"' for name in objects)
+        raise ALFMultipleObjectsFound(f"object {asked!r} fits several: {listed}; name one of them")
+    collections = sorted({dataset.collection for dataset in datasets})
+    if len(collections) > 1:
+        listed = ", ".join(f'"{name}"' for name in collections)
+        raise ALFMultipleCollectionsFound(
+            f"object {asked!r} is in several collections: {listed}; name one with collection="
+        )

@@ -30,6 +30,18 @@ class PathChanges(PathParts):
 
     A value that may not stand where it is to go raises
     :class:`~one_cache.errors.ALFInvalid`, and so does a path that lacks what is to be changed.
+
+    Examples
+    --------
+    >>> from one_cache.spec import PurePosixALFPath
+    >>> path = PurePosixALFPath("NYU-40/2021-04-12/1/alf/spikes.times.npy")
+    >>> path.with_lab("wittenlab").with_sequence(2).with_collection("alf/probe00").as_posix()
+    'wittenlab/Subjects/NYU-40/2021-04-12/002/alf/probe00/spikes.times.npy'
+    >>> path.with_object("clusters").with_timescale("ephysClock").with_extra("raw").name
+    'clusters.times_ephysClock.raw.npy'
+    >>> path.with_object("spi.kes")
+    Traceback (most recent call last):
+    one_cache.errors.ALFInvalid: 'spi.kes' cannot be the object of 'spikes.times.npy'
     """
 
     def with_lab(self, lab: str, strict: bool = False) -> Self:
@@ -79,7 +91,7 @@ class PathChanges(PathParts):
         -------
         path
         """
-        text = str(date or "")[: None if isinstance(date, str) else 10]
+        text = date if isinstance(date, str) else str(date)[:10]
         _demand("date", text)
         try:
             dt.date.fromisoformat(text)

@@ -13,6 +13,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from one_cache.errors import StoreError
+
 
 def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write `data` to `path` so that a reader sees all of it or what was there before.
@@ -28,7 +30,7 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
 
     Raises
     ------
-    OSError
+    StoreError
         The folder refuses; what was there before is still there.
 
     Examples
@@ -39,6 +41,16 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
     ...     Path(folder, "a", "b.txt").read_text()
     'whole'
     """
+    try:
+        _publish(path, data, 0o600 if private else 0o666)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror}; what was there before is as it was",
+            error.errno,
+        ) from error
+
+
+def _publish(path: Path, data: bytes, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # a name of its own for each writer: two processes never share a temporary file
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")

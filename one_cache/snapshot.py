@@ -107,7 +107,8 @@ def remote_tables(remote: Remote, store: Store, *, silent: bool = False) -> Tabl
 def _read_state(place: Path) -> dict[str, Any]:
     try:
         state = json.loads((place / "remote.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        # lost or half-written: the tables are brought again, which costs time only
         return {}
     return state if isinstance(state, dict) else {}
 

@@ -1,42 +1,81 @@
-"""HTTP connections of one call: kept while it lasts, closed at its end, cut on an interrupt.
-
-Built on :mod:`http.client`: per small file it takes half the time of urllib3 and a fourth of
-requests', and its sockets are at hand. That is needed to end a call at once, and to notice a
-server that sends a byte now and then, which no read timeout does.
-"""
+"""HTTP connections of one call: kept while it lasts, closed at its end, cut on an interrupt."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import http.client
-import io
 import os
 import select
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from types import TracebackType
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from one_cache.errors import RemoteError, TransferFailed
+from one_cache.errors import InvalidArgument, RemoteError, TransferFailed
+from one_cache.remotes.wire import Cut, Head, Wire
 
-_SLOWEST = 1024  # bytes/s; below it for two stall times, the connection is given up
-_BUFFER = 1 << 16
-Origin = tuple[str, str, int]
-
+_IDLE = 1.0  # s, after which it is worth to look whether the server has closed
 _current: ContextVar[Connections | None] = ContextVar("one_cache_connections", default=None)
 
 
-def origin_of(url: SplitResult) -> Origin:
-    """Give scheme, host and port: what credentials and connections belong to."""
-    scheme = url.scheme.lower()
-    return scheme, (url.hostname or "").lower(), url.port or (443 if scheme == "https" else 80)
+class Origin(NamedTuple):
+    """What credentials and connections belong to."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+class Address(NamedTuple):
+    """A web address, taken apart once.
+
+    Attributes
+    ----------
+    origin : Origin
+        Where to connect to.
+    host : str
+        As the server is told it, with the port where it is not the usual one.
+    target : str
+        Path and query.
+    """
+
+    origin: Origin
+    host: str
+    target: str
+
+    @classmethod
+    def read(cls, url: str) -> Address:
+        """Take an address apart; a user name and password in it are left out.
+
+        Raises
+        ------
+        InvalidArgument
+            Not an address of a web server.
+
+        Examples
+        --------
+        >>> Address.read("https://me:secret@Data.org/a?b")
+        Address(origin=Origin(scheme='https', host='data.org', port=443), host='data.org',
+                target='/a?b')
+        """
+        try:
+            parts = urlsplit(url)
+            scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+            port = parts.port or (443 if scheme == "https" else 80)
+        except ValueError as error:
+            raise InvalidArgument(f"no address of a web server: {error}") from None
+        if scheme not in ("http", "https") or not host:
+            raise InvalidArgument("the address of a web server starts with http:// or https://")
+        shown = parts.netloc.rpartition("@")[2].lower()
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(Origin(scheme, host, port), shown, target)
 
 
 class Connections:
@@ -54,16 +93,16 @@ class Connections:
 
     Examples
     --------
-    >>> with Connections(stall=5.0).used() as connections:
+    >>> with Connections(stall=5.0) as connections, connections.used():
     ...     connections is current()
     True
     """
 
     def __init__(self, *, stall: float = 30.0, connect: float = 10.0, keep: bool = True) -> None:
         self.stall = stall
-        self.keep = keep
         self.connect = min(connect, stall)
-        self._idle: dict[Origin, list[Connection]] = {}
+        self._keep = keep
+        self._idle: dict[Origin, list[_Connection]] = {}
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._cut = False
@@ -88,34 +127,51 @@ class Connections:
     ) -> None:
         self.cut()
 
-    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+    def send(self, method: str, address: Address, headers: Mapping[str, str]) -> Answer:
         """Send one request and read the head of the answer; redirects are the caller's.
+
+        Parameters
+        ----------
+        method : {"GET", "HEAD"}
+            What to ask.
+        address : Address
+            Of what.
+        headers : mapping
+            Beyond ``Host``.
+
+        Returns
+        -------
+        Answer
 
         Raises
         ------
         TransferFailed
             Not reached, cut, or stalled.
         RemoteError
-            The certificate is not trusted, or what answers does not speak HTTP.
+            The certificate is not trusted.
         """
-        parts = urlsplit(url)
-        origin = origin_of(parts)
         while True:
-            connection, fresh = self._take(origin)
+            connection, fresh = self._take(address.origin)
             try:
-                return connection.ask(method, parts, headers)
-            except (OSError, http.client.HTTPException) as error:
+                head = connection.ask(method, address, headers)
+                return Answer(self, connection, head)
+            except OSError as error:
                 connection.close()
                 if fresh or isinstance(error, TimeoutError) or self._cut:
-                    raise explain(error, origin) from error
+                    raise explain(error, address.origin) from error
                 # closed by the server while it was idle: no failure, ask on a new one
+            except BaseException:
+                connection.close()
+                raise
 
-    def give_back(self, connection: Connection) -> None:
-        """Keep a connection for the next request."""
-        with self._lock:
-            if self.keep and not self._cut:
-                self._idle.setdefault(connection.origin, []).append(connection)
-                return
+    def release(self, connection: _Connection) -> None:
+        """Keep a connection for the next request if nothing of its answer is left, or close it."""
+        if connection.clean and self._keep:
+            with self._lock:
+                if not self._cut:
+                    connection.idle_since = time.monotonic()
+                    self._idle.setdefault(connection.origin, []).append(connection)
+                    return
         connection.close()
 
     def cut(self) -> None:
@@ -124,6 +180,8 @@ class Connections:
             self._cut = True
             idle = [connection for kept in self._idle.values() for connection in kept]
             self._idle.clear()
+            for connection in idle:
+                self._open.discard(connection.socket)
             waited = list(self._open)
         for sock in waited:
             with contextlib.suppress(OSError):
@@ -143,14 +201,14 @@ class Connections:
         with self._lock:
             self._open.discard(sock)
 
-    def _take(self, origin: Origin) -> tuple[Connection, bool]:
+    def _take(self, origin: Origin) -> tuple[_Connection, bool]:
         while True:
             with self._lock:
                 kept = self._idle.get(origin)
                 connection = kept.pop() if kept else None
             if connection is None:
-                return Connection(self, origin), True
-            if connection.is_alive():
+                return _Connection(self, origin), True
+            if connection.is_open():
                 return connection, False
             connection.close()
 
@@ -158,71 +216,6 @@ class Connections:
 def current() -> Connections | None:
     """Give the connections that the surrounding block uses, if there is one."""
     return _current.get()
-
-
-class Connection:
-    """One connection to one origin, through the proxy that the environment names."""
-
-    def __init__(self, pool: Connections, origin: Origin) -> None:
-        self.pool = pool
-        self.origin = origin
-        scheme, host, port = origin
-        self._proxy = _proxy(scheme, host)
-        self._http = http.client.HTTPConnection(host, port)
-        # http.client connects by itself unless there is a socket already
-        self._http.auto_open = 0
-        self._line: _Line | None = None
-
-    def ask(self, method: str, url: SplitResult, headers: Mapping[str, str]) -> Answer:
-        """Send a request and read the head of the answer."""
-        if self._line is None:
-            self._connect()
-        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        host = url.netloc.rpartition("@")[2]
-        headers = {"Host": host, **headers}
-        if self._proxy and self.origin[0] == "http":
-            target = f"http://{host}{target}"
-            headers.update(_proxy_headers(self._proxy))
-        if self._line is not None:
-            self._line.begin()
-        self._http.request(method, target, headers=headers)
-        return Answer(self, self._http.getresponse())
-
-    def is_alive(self) -> bool:
-        """Tell whether the server has left the idle connection open."""
-        return self._line is not None and not self._line.readable()
-
-    def keep(self) -> None:
-        """Give it back to the pool."""
-        self.pool.give_back(self)
-
-    def close(self) -> None:
-        """Close it now, whatever still arrives."""
-        line, self._line = self._line, None
-        self._http.close()
-        if line is not None:
-            line.end()
-
-    def _connect(self) -> None:
-        scheme, host, port = self.origin
-        proxy = self._proxy
-        to = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
-        sock = _dial(self.pool, to)
-        try:
-            if scheme == "https":
-                if proxy:
-                    _tunnel(sock, proxy, f"{host}:{port}")
-                raw = sock
-                sock = _context().wrap_socket(raw, server_hostname=host)
-                self.pool.forget(raw)
-                self.pool.watch(sock)
-            sock.settimeout(self.pool.stall)
-        except BaseException:
-            self.pool.forget(sock)
-            sock.close()
-            raise
-        self._line = _Line(self.pool, sock)
-        self._http.sock = self._line
 
 
 class Answer:
@@ -234,47 +227,43 @@ class Answer:
         Of HTTP.
     reason : str
         The server's word for it.
-    headers : http.client.HTTPMessage
-        Names in any case.
+    headers : mapping of str to str
+        Names in lower case.
     """
 
-    def __init__(self, connection: Connection, response: http.client.HTTPResponse) -> None:
-        self._connection = connection
-        self._response = response
-        self.status = response.status
-        self.reason = response.reason
-        self.headers = response.headers
+    def __init__(self, pool: Connections, connection: _Connection, head: Head) -> None:
+        self._pool = pool
+        self._connection: _Connection | None = connection
+        self._head = head
+        self._origin = connection.origin
+        self.status = head.status
+        self.reason = head.reason
+        self.headers = head.headers
+        try:
+            self.length = head.length
+        except OSError as error:
+            self.close()
+            raise explain(error, self._origin) from error
 
     @property
-    def length(self) -> int | None:
-        """Bytes of the body that are still to come, where the head says it."""
-        length: int | None = self._response.length
-        return length
+    def ends(self) -> bool:
+        """Whether the end of the body is marked, rather than by closing the connection."""
+        return self._head.chunked or self.length is not None
 
-    @property
-    def delimited(self) -> bool:
-        """Tell whether the end of the body is marked, rather than by closing the connection."""
-        return bool(self._response.chunked) or self._response.length is not None
-
-    def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
-        """Give the bytes of the body, each chunk as soon as it has arrived.
+    def chunks(self, most: int = 1 << 20) -> Iterator[bytes]:
+        """Give the bytes of the body, each piece as soon as it has arrived.
 
         Raises
         ------
         TransferFailed
             Cut or stalled.
         """
-        response = self._response
+        if self._connection is None:
+            raise TransferFailed("the answer is closed")
         try:
-            while response.length != 0:
-                chunk = response.read1(size)
-                if not chunk:
-                    break
-                yield chunk
-        except (OSError, http.client.HTTPException) as error:
-            raise explain(error, self._connection.origin) from error
-        if response.length:
-            raise TransferFailed(f"the server closed with {response.length} bytes still to come")
+            yield from self._connection.body(self._head, most)
+        except OSError as error:
+            raise explain(error, self._origin) from error
 
     def read(self, most: int = 64 << 20) -> bytes:
         """Read the whole body and close.
@@ -286,109 +275,107 @@ class Answer:
         TransferFailed
             Cut or stalled.
         """
-        parts, total = [], 0
+        pieces, total = [], 0
         try:
-            for chunk in self.chunks():
-                parts.append(chunk)
-                total += len(chunk)
+            for piece in self.chunks():
+                pieces.append(piece)
+                total += len(piece)
                 if total > most:
                     raise RemoteError(f"the answer is longer than {most} bytes", self.status)
         finally:
             self.close()
-        return b"".join(parts)
+        return b"".join(pieces)
 
     def close(self) -> None:
-        """Give the connection back if the body was read to its end, else close it."""
-        response, connection = self._response, self._connection
-        ended = response.length == 0 if response.length is not None else response.isclosed()
-        response.close()
-        if ended and not response.will_close:
-            connection.keep()
-        else:
-            connection.close()
+        """Give the connection back; it is closed where something of the body is still to come."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.release(connection)
 
 
-class _Line:
-    """What http.client needs of a socket; counts what arrives and closes when nobody reads."""
+class _Connection:
+    """One connection to one origin, through the proxy that the environment names."""
 
-    def __init__(self, pool: Connections, sock: socket.socket) -> None:
+    def __init__(self, pool: Connections, origin: Origin) -> None:
+        self.origin = origin
+        self.idle_since = 0.0
         self._pool = pool
-        self._sock = sock
-        self._readers = 0
-        self._closing = False
-        self._window = 2 * pool.stall
-        self.begin()
+        self._wire: Wire | None = None
+        self._proxy = _proxy(origin)
 
-    def begin(self) -> None:
-        """Start to count: a request goes out."""
-        self._since = time.monotonic()
-        self._bytes = 0
+    @property
+    def clean(self) -> bool:
+        """Whether the next request can be sent on it."""
+        return self._wire is not None and self._wire.clean
 
-    def sendall(self, data: bytes) -> None:
-        self._sock.sendall(data)
+    @property
+    def socket(self) -> socket.socket | None:
+        """What to close."""
+        return self._wire.sock if self._wire else None
 
-    def makefile(self, mode: str) -> io.BufferedReader:
-        self._readers += 1
-        return io.BufferedReader(_Reader(self), _BUFFER)
+    def ask(self, method: str, address: Address, headers: Mapping[str, str]) -> Head:
+        """Send a request and read the head of the answer."""
+        if self._wire is None:
+            self._wire = self._connect()
+        target = address.target
+        if self._proxy and self.origin.scheme == "http":
+            target = f"http://{address.host}{target}"
+            headers = {**headers, **_proxy_headers(self._proxy)}
+        request = _request(method, target, {"Host": address.host, **headers})
+        return self._wire.ask(request, bodiless=method == "HEAD")
 
-    def read_into(self, buffer: Any) -> int:
-        count = self._sock.recv_into(buffer)
-        self._bytes += count
-        now = time.monotonic()
-        if now - self._since >= self._window:
-            if count and self._bytes < _SLOWEST * self._window:
-                raise TimeoutError(
-                    f"{self._bytes} bytes in {now - self._since:.0f} s: slower than 1 KB/s"
-                )
-            self._since, self._bytes = now, 0
-        return count
+    def body(self, head: Head, most: int) -> Iterator[bytes]:
+        """Give the bytes of the body."""
+        return self._wire.body(head, most) if self._wire else iter(())
 
-    def readable(self) -> bool:
-        """Tell whether something arrived that nobody asked for: bytes, or the end."""
+    def is_open(self) -> bool:
+        """Tell whether the server has left the idle connection open."""
+        if self._wire is None:
+            return False
+        if time.monotonic() - self.idle_since < _IDLE:
+            return True
         if hasattr(select, "poll"):
             poll = select.poll()
-            poll.register(self._sock, select.POLLIN)
-            return bool(poll.poll(0))
-        return bool(select.select([self._sock], [], [], 0)[0])
-
-    def reader_closed(self) -> None:
-        self._readers -= 1
-        if self._closing:
-            self.end()
+            poll.register(self._wire.sock, select.POLLIN)
+            return not poll.poll(0)
+        return not select.select([self._wire.sock], [], [], 0)[0]
 
     def close(self) -> None:
-        # http.client closes its side while the answer is still being read
-        self._closing = True
-        if not self._readers:
-            self.end()
+        """Close it now, whatever still arrives."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            self._pool.forget(wire.sock)
+            wire.sock.close()
 
-    def end(self) -> None:
-        self._pool.forget(self._sock)
-        self._sock.close()
+    def _connect(self) -> Wire:
+        scheme, host, port = self.origin
+        proxy = self._proxy
+        to = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
+        sock = _dial(self._pool, to)
+        try:
+            if scheme == "https":
+                sock.settimeout(self._pool.stall)
+                if proxy:
+                    _tunnel(Wire(sock, self._pool.stall), proxy, f"{host}:{port}")
+                plain = sock
+                # an end without notice is a cut, not the end of a body
+                sock = _context().wrap_socket(
+                    plain, server_hostname=host, suppress_ragged_eofs=False
+                )
+                self._pool.forget(plain)
+                self._pool.watch(sock)
+            return Wire(sock, self._pool.stall)
+        except BaseException:
+            self._pool.forget(sock)
+            sock.close()
+            raise
 
 
-class _Reader(io.RawIOBase):
-    def __init__(self, line: _Line) -> None:
-        self._line: _Line | None = line
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self._line is None:
-            raise ValueError("read after close")
-        return self._line.read_into(buffer)
-
-    def close(self) -> None:
-        line, self._line = self._line, None
-        super().close()
-        if line is not None:
-            line.reader_closed()
-
-
-def explain(error: Exception, origin: Origin) -> TransferFailed | RemoteError:
-    """Say what became of a connection; the causes that cannot heal are a RemoteError."""
-    host = origin[1]
+def explain(error: OSError, origin: Origin) -> TransferFailed | RemoteError:
+    """Say what became of a connection; what cannot heal is a RemoteError."""
+    host = origin.host
+    if isinstance(error, (TransferFailed, RemoteError)):
+        return error
     if isinstance(error, ssl.SSLCertVerificationError):
         return RemoteError(
             f"the certificate of {host} is not trusted: {error.verify_message}. If your institute "
@@ -397,18 +384,31 @@ def explain(error: Exception, origin: Origin) -> TransferFailed | RemoteError:
     if isinstance(error, socket.gaierror):
         return TransferFailed(f"the name {host!r} cannot be resolved ({error.strerror})")
     if isinstance(error, ConnectionRefusedError):
-        return TransferFailed(f"{host}:{origin[2]} refuses connections")
+        return TransferFailed(f"{host}:{origin.port} refuses connections")
     if isinstance(error, TimeoutError):
         return TransferFailed(f"{host} stalled ({error})")
-    if isinstance(error, http.client.IncompleteRead):
-        return TransferFailed(f"{host} closed in the middle")
+    if isinstance(error, Cut):
+        return TransferFailed(f"{host} broke off: {error}")
     return TransferFailed(f"the connection to {host} broke ({type(error).__name__}: {error})")
+
+
+def _request(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    text = "\r\n".join(
+        [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    )
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
+        raise InvalidArgument("a line break in an address, a token or a user name")
+    return f"{text}\r\n\r\n".encode("latin-1", "replace")
 
 
 def _dial(pool: Connections, to: tuple[str, int]) -> socket.socket:
     """Connect to the first address that answers."""
     failure: OSError = OSError(f"no address for {to[0]}")
-    for family, kind, protocol, _, address in socket.getaddrinfo(*to, type=socket.SOCK_STREAM):
+    try:
+        found = socket.getaddrinfo(*to, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise socket.gaierror(socket.EAI_NONAME, "not a name of a host") from error
+    for family, kind, protocol, _, address in found:
         sock = socket.socket(family, kind, protocol)
         try:
             pool.watch(sock)
@@ -425,33 +425,33 @@ def _dial(pool: Connections, to: tuple[str, int]) -> socket.socket:
     raise failure
 
 
-def _tunnel(sock: socket.socket, proxy: SplitResult, target: str) -> None:
+def _tunnel(wire: Wire, proxy: SplitResult, target: str) -> None:
     """Have the proxy connect us to `target`."""
-    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    lines += [f"{name}: {value}" for name, value in _proxy_headers(proxy).items()]
-    sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    response = http.client.HTTPResponse(sock, method="CONNECT")
-    try:
-        response.begin()
-        if response.status != 200:
-            raise RemoteError(
-                f"the proxy {proxy.hostname} refuses: {response.status} {response.reason}",
-                response.status,
-            )
-    finally:
-        response.close()
+    head = wire.ask(
+        _request("CONNECT", target, {"Host": target, **_proxy_headers(proxy)}), bodiless=True
+    )
+    if head.status != 200:
+        raise RemoteError(
+            f"the proxy {proxy.hostname} refuses: {head.status} {head.reason}", head.status
+        )
 
 
-def _proxy(scheme: str, host: str) -> SplitResult | None:
+def _proxy(origin: Origin) -> SplitResult | None:
     """Give the proxy that the environment or the system names for a host."""
+    if sys.platform not in ("win32", "darwin") and not any(
+        name.lower().endswith("_proxy") for name in os.environ
+    ):
+        return None
+    # slow to import, so only where there may be one
     from urllib.request import getproxies, proxy_bypass
 
-    address = getproxies().get(scheme) or getproxies().get("all")
-    if not address or proxy_bypass(host):
+    known = getproxies()
+    address = known.get(origin.scheme) or known.get("all")
+    if not address or proxy_bypass(f"{origin.host}:{origin.port}"):
         return None
     proxy = urlsplit(address if "://" in address else f"http://{address}")
     if proxy.scheme != "http":
-        raise RemoteError(f"a proxy of kind {proxy.scheme!r} is not supported; http is")
+        raise RemoteError(f"a proxy of kind {proxy.scheme!r} is not supported, http is")
     return proxy
 
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from one_cache.errors import (
     Forbidden,
@@ -22,7 +22,7 @@ from one_cache.errors import (
 )
 from one_cache.records import File
 from one_cache.remotes import Body, Listing, Question
-from one_cache.remotes.connections import Answer, Connections, basic, current, origin_of
+from one_cache.remotes.connections import Address, Answer, Connections, basic, current
 
 _TABLES = ("sessions", "datasets", "insertions", "trajectories", "channels", "aggregates")
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -71,15 +71,9 @@ class HttpRemote:
         timeout: float = 30.0,
     ) -> None:
         parts = urlsplit(base_url.strip())
-        try:
-            self._origin = origin_of(parts)
-        except ValueError as error:
-            raise InvalidArgument(f"the address has a port that is no number: {error}") from None
-        if self._origin[0] not in ("http", "https") or not self._origin[1]:
-            raise InvalidArgument("the address of a web server starts with http:// or https://")
-        host = parts.netloc.rpartition("@")[2]
-        path = quote(parts.path.rstrip("/"), safe=_BUILT)
-        self.name = urlunsplit((self._origin[0], host, path, "", ""))
+        root = Address.read(parts._replace(query="", fragment="").geturl())
+        self._root = root._replace(target=quote(parts.path.rstrip("/"), safe=_BUILT))
+        self.name = f"{root.origin.scheme}://{root.host}{self._root.target}"
         self.timeout = timeout
         self._secret = _authorization(
             username if username is not None else unquote(parts.username or ""),
@@ -91,20 +85,15 @@ class HttpRemote:
         return f"{type(self).__name__}({self.name!r})"
 
     def url(self, file: File) -> str:
-        """Give the address of a file.
+        """Give the address of a file, without a query, which may hold a signature.
 
         Raises
         ------
         PathEscapes
             Its path would leave the folder.
         """
-        if file.url:
-            # '#' starts a fragment, which is never sent: a revision folder is meant
-            return quote(file.url, safe=_BUILT)
-        parts = file.path.split("/")
-        if "\0" in file.path or any(part in ("", ".", "..") for part in parts):
-            raise PathEscapes(f"{file.path!r}: not a path within {self.name}")
-        return f"{self.name}/{quote(file.path)}"
+        origin, host, target = self._address(file)
+        return f"{origin.scheme}://{host}{target.partition('?')[0]}"
 
     def tables(self) -> Sequence[Listing]:
         """Name the tables: those that ``tables.json`` lists, else the usual ones that are there.
@@ -122,7 +111,7 @@ class HttpRemote:
         """
         with self._connected():
             try:
-                answer = self._ask("GET", f"{self.name}/tables.json", "tables.json")
+                answer = self._ask("GET", self._at("tables.json"), "tables.json")
             except NotOnRemote:
                 return [found for name in _TABLES if (found := self._look_for(name))]
             return self._read_listings(answer.read())
@@ -153,7 +142,7 @@ class HttpRemote:
         NotOnRemote, Forbidden, TransferFailed, SizeMismatch, RemoteError
             As the server answers.
         """
-        address = self.url(file)
+        address = self._address(file)
         if not start:
             return self._body(file, self._ask("GET", address, file.path), 0)
         wanted = {"Range": f"bytes={start}-"}
@@ -178,15 +167,27 @@ class HttpRemote:
         with Connections(stall=self.timeout) as connections, connections.used():
             yield
 
+    def _address(self, file: File) -> Address:
+        if file.url:
+            # '#' starts a fragment, which is never sent: a revision folder is meant
+            return Address.read(quote(file.url, safe=_BUILT))
+        parts = file.path.split("/")
+        if "\0" in file.path or "" in parts or "." in parts or ".." in parts:
+            raise PathEscapes(f"{file.path!r}: not a path within {self.name}")
+        return self._at(file.path)
+
+    def _at(self, path: str) -> Address:
+        return self._root._replace(target=f"{self._root.target}/{quote(path)}")
+
     def _ask(
-        self, method: str, address: str, path: str, extra: Mapping[str, str] | None = None
+        self, method: str, address: Address, path: str, extra: Mapping[str, str] | None = None
     ) -> Answer:
         """Send a request, follow redirects, and raise for what is no success."""
         connections = current() or Connections(stall=self.timeout, keep=False)
-        first = address
+        folder = f"{address.target}/"
         for _ in range(_MOST_REDIRECTS + 1):
             headers = {"Accept-Encoding": "identity", "User-Agent": "one_cache", **(extra or {})}
-            if self._secret and origin_of(urlsplit(address)) == self._origin:
+            if self._secret and address.origin == self._root.origin:
                 headers["Authorization"] = self._secret
             try:
                 answer = connections.send(method, address, headers)
@@ -198,18 +199,22 @@ class HttpRemote:
                 return self._accept(answer, path)
             answer.close()
             address = self._follow(address, answer, path)
-            if address == f"{first}/":
+            if address.target == folder:
                 raise NotOnRemote(f"{path}: a folder on {self.name}, not a file")
         raise RemoteError(f"{path}: {self.name} redirects more than {_MOST_REDIRECTS} times")
 
-    def _follow(self, address: str, answer: Answer, path: str) -> str:
-        where = urljoin(address, quote(answer.headers.get("Location", ""), safe=_BUILT + "#"))
-        parts = urlsplit(where)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RemoteError(f"{path}: {self.name} redirects to no web address", answer.status)
-        if urlsplit(address).scheme == "https" and parts.scheme == "http":
+    def _follow(self, address: Address, answer: Answer, path: str) -> Address:
+        here = f"{address.origin.scheme}://{address.host}{address.target}"
+        there = urljoin(here, quote(answer.headers.get("location", ""), safe=_BUILT + "#"))
+        try:
+            found = Address.read(there)
+        except InvalidArgument as error:
+            raise RemoteError(
+                f"{path}: {self.name} redirects to no web address", answer.status
+            ) from error
+        if address.origin.scheme == "https" and found.origin.scheme == "http":
             raise RemoteError(f"{path}: {self.name} redirects from https to http", answer.status)
-        return urlunsplit((*parts[:4], ""))
+        return found
 
     def _accept(self, answer: Answer, path: str) -> Answer:
         status = answer.status
@@ -253,21 +258,22 @@ class HttpRemote:
 
     def _check_head(self, file: File, answer: Answer, total: int | None) -> None:
         """Refuse what the head of the answer already gives away."""
-        kind = answer.headers.get_content_type()
         if file.size is not None and total is not None and total != file.size:
             raise SizeMismatch(
-                f"{file.path}: expected {file.size} bytes, {self.name} has {total} ({kind}). "
+                f"{file.path}: expected {file.size} bytes, {self.name} has {total} "
+                f"({answer.headers.get('content-type', 'of unknown type')}). "
                 "The tables are outdated, or this is a login or error page"
             )
         if file.size is not None or file.hash:
             return
-        if not answer.delimited:
+        if not answer.ends:
             raise RemoteError(
                 f"{file.path}: neither the record nor {self.name} says how long it is, so a cut "
                 "could not be told from its end",
                 answer.status,
             )
-        if kind == "text/html" and not file.path.lower().endswith((".html", ".htm")):
+        kind = answer.headers.get("content-type", "").lower()
+        if kind.startswith("text/html") and not file.path.lower().endswith((".html", ".htm")):
             raise RemoteError(
                 f"{file.path}: {self.name} sends an HTML page, a login or error page perhaps",
                 answer.status,
@@ -276,15 +282,15 @@ class HttpRemote:
     def _look_for(self, name: str) -> Listing | None:
         path = f"{name}.pqt"
         try:
-            answer = self._ask("HEAD", f"{self.name}/{path}", path)
+            answer = self._ask("HEAD", self._at(path), path)
         except NotOnRemote:
             return None
         answer.close()
-        said = answer.headers.get("Content-Length", "")
+        said = answer.headers.get("content-length", "")
         size = int(said) if said.isdigit() else None
-        changed = answer.headers.get("Last-Modified", "")
+        changed = answer.headers.get("last-modified", "")
         return Listing(
-            name, File(path, size), answer.headers.get("ETag") or f"{changed} {said}".strip()
+            name, File(path, size), answer.headers.get("etag") or f"{changed} {said}".strip()
         )
 
     def _read_listings(self, text: bytes) -> list[Listing]:
@@ -316,14 +322,14 @@ def _authorization(username: str, password: str, token: str | None) -> str | Non
 
 def _etag(answer: Answer) -> str | None:
     """Give the ETag where it promises equal bytes: a weak one does not."""
-    etag = answer.headers.get("ETag", "").strip()
+    etag = answer.headers.get("etag", "").strip()
     return etag if etag.startswith('"') and len(etag) > 2 else None
 
 
 def _range(answer: Answer) -> tuple[int | None, int | None]:
     """Read first byte and total length from the Content-Range."""
     found = re.fullmatch(
-        r"bytes\s+(\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip()
+        r"bytes\s+(\d+)-\d+/(\d+|\*)", answer.headers.get("content-range", "").strip()
     )
     if not found:
         return None, None
@@ -332,19 +338,19 @@ def _range(answer: Answer) -> tuple[int | None, int | None]:
 
 def _retry_after(answer: Answer) -> float | None:
     """Read how many seconds the server asks to wait: a number, or a date by its own clock."""
-    text = answer.headers.get("Retry-After", "").strip()
+    text = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text):
         return float(text)
     with contextlib.suppress(ValueError, TypeError):
         until = parsedate_to_datetime(text)
-        now = parsedate_to_datetime(answer.headers.get("Date", ""))
+        now = parsedate_to_datetime(answer.headers.get("date", ""))
         return max(0.0, (until - now).total_seconds())
     return None
 
 
 def _encoding(answer: Answer, file: File, total: int | None) -> str:
     """Tell how the body is compressed though nobody asked; empty where it is the file itself."""
-    encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+    encoding = answer.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return ""
     if total is not None and total == file.size:

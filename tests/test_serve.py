@@ -404,6 +404,11 @@ def test_nothing_is_ever_written(server, folder, method):
     assert (folder / "a.npy").read_bytes() == CONTENT
 
 
+def test_who_asks_before_uploading_is_told_before(server):
+    head = b"PUT /b.npy HTTP/1.1\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n"
+    assert talk(server, head, wait=False).startswith(b"HTTP/1.1 405 ")
+
+
 @pytest.mark.parametrize(
     ("text", "status"),
     [

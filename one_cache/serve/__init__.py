@@ -253,6 +253,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse
 
+    def handle_expect_100(self) -> bool:
+        if self.command in ("GET", "HEAD"):
+            return super().handle_expect_100()
+        # who asks before uploading hears the answer before
+        self._refuse()
+        return False
+
     def _decide(self) -> Reply:
         if not self.server.door.admits(self.headers.get("Authorization")):
             challenge = self.server.door.challenge

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from one_cache.cache import ONE, Cache
-    from one_cache.spec import ALFPath
     from one_cache.records import QC
+    from one_cache.spec import ALFPath
 
 __version__ = "0.1.0"
 __all__ = ["ONE", "QC", "ALFPath", "Cache"]

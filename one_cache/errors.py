@@ -7,7 +7,7 @@ The ALF names are those that users of ONE-api catch already::
     OneCacheError
     ├── ALFError
     │   ├── ALFInvalid                    ValueError         a path or name outside the ALF grammar
-    │   │   └── ALFPartMissing            TypeError          a name without object, attribute, extension
+    │   │   └── ALFPartMissing            TypeError          a name that lacks a part
     │   ├── ALFObjectNotFound             FileNotFoundError  no dataset of that name
     │   │   ├── QCExcluded                                   there is one, its QC keeps it out
     │   │   ├── NotOnServer                                  it is known, no server holds it
@@ -26,7 +26,10 @@ The ALF names are those that users of ONE-api catch already::
     │   ├── TableForeign                  Parquet, but no access table
     │   ├── TableColumnMissing            KeyError
     │   ├── TableTooNew                   written by a later version of this package
-    │   └── TableChanged                  replaced while it was open
+    │   ├── TableChanged                  replaced while it was open
+    │   ├── TableReadOnly                 rows cannot be inserted there
+    │   └── DuplicateKey                  a row of that primary key is there already
+    ├── NotOneRow                         LookupError, ValueError
     ├── ManifestError                     ValueError
     │   ├── ManifestMissing               FileNotFoundError
     │   └── ManifestMismatch              another layout, release or table than asked for
@@ -160,6 +163,18 @@ class TableTooNew(TableError):
 
 class TableChanged(TableError):
     """Replaced on disk while it was open."""
+
+
+class TableReadOnly(TableError):
+    """Rows cannot be inserted there: a result, a mirror, or an access table."""
+
+
+class DuplicateKey(TableError):
+    """A row of that primary key is there already."""
+
+
+class NotOneRow(OneCacheError, LookupError, ValueError):
+    """A single row was asked for, and there are none or several."""
 
 
 class ManifestError(OneCacheError, ValueError):

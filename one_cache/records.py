@@ -55,7 +55,7 @@ class QC(IntEnum):
         Parameters
         ----------
         value : str, int or QC
-            For instance ``"PASS"``, ``"pass"``, ``10``.
+            For instance ``"PASS"``, ``"pass"``, ``10``, ``"10"``.
 
         Returns
         -------
@@ -72,7 +72,9 @@ class QC(IntEnum):
         (<QC.FAIL: 40>, <QC.PASS: 10>)
         """
         try:
-            return cls[value.upper()] if isinstance(value, str) else cls(value)
+            if isinstance(value, str) and not value.isdecimal():
+                return cls[value.upper()]
+            return cls(int(value))
         except (KeyError, ValueError):
             known = ", ".join(f"{level.name} ({level.value})" for level in reversed(cls))
             raise InvalidArgument(f"QC must be one of {known}; got {value!r}") from None

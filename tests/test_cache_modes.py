@@ -44,7 +44,7 @@ def everything(folder):
 # -- remote ----------------------------------------------------------------------------------
 
 
-def test_remote_mode_fetches_what_is_missing_and_nothing_twice(url, tmp_path, _server):
+def test_remote_mode_fetches_what_is_missing_and_nothing_twice(url, tmp_path):
     cache = Cache(tmp_path, remote=url, silent=True)
     first = cache.load_dataset(EPHYS, "wheel.position")
     path = tmp_path / WHEEL

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from one_cache.errors import InvalidArgument, ManifestMismatch, StoreError, TableChanged
 from one_cache.records import QC, Dataset, Session
+from one_cache.tables import shape
 from one_cache.tables.engine import Engine, as_arrow_table, explained
 from one_cache.tables.files import SUFFIX, Stamp, TableFile, open_file
 from one_cache.tables.memory import Memory, Row, as_arrow, read_row
-from one_cache.tables.save import Draft, locked, write
 from one_cache.tables.schema import LAYOUTS, QC_NAMES, layout_of, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from one_cache.tables.rowfile import RowFile
+    from one_cache.tables.save import Wanted
 
 __all__ = ["Tables"]
 
@@ -92,6 +95,7 @@ class Tables:
         self._engine = Engine()
         self._lock = threading.RLock()
         self._files: dict[str, TableFile] = {}
+        self._direct: dict[str, RowFile] = {}
         self._memory = Memory()
         self._pending: dict[str, list[Row]] = {}
         self._loaded: set[str] = set()
@@ -253,7 +257,7 @@ class Tables:
             if eid in self._answers:
                 self._answers.move_to_end(eid)
                 return list(self._answers[eid])
-        rows = self.rows("SELECT * FROM datasets WHERE eid = ?", [eid])
+        rows = self._rows_of_session(eid)
         found = tuple(sorted(map(_dataset, rows), key=lambda one: (one.rel_path, one.id)))
         with self._lock:
             self._answers[eid] = found
@@ -384,21 +388,23 @@ class Tables:
             names = [*self._files, *self._memory.names()] if whole else self._memory.names()
             if not names:
                 return {}
-            written = {}
-            with locked(target):
-                for name in dict.fromkeys(names):
-                    written[name] = write(target, self._draft(name, whole, clobber))
+            from one_cache.tables.save import save
+
+            wanted = [self._wanted(name, whole, clobber) for name in dict.fromkeys(names)]
+            written = save(target, wanted, silent=self._silent)
             if own:
                 self._memory = Memory()
                 self._open_files()
         return written
 
-    def _draft(self, name: str, whole: bool, clobber: bool) -> Draft:
+    def _wanted(self, name: str, whole: bool, clobber: bool) -> Wanted:
+        from one_cache.tables.save import Wanted
+
         meta: dict[str, Any] = {}
         if name in self._origins:
             meta["origin"] = sorted(self._origins[name])
         opened = self._files.get(name) if whole else None
-        return Draft(name, self._memory.rows(name), opened, meta, merge=not clobber)
+        return Wanted(name, self._memory.rows(name), opened, meta, merge=not clobber)
 
     def hashes(self) -> dict[str, str]:
         """Give the SHA-256 of each table file on disk."""
@@ -417,15 +423,25 @@ class Tables:
     # -- the machinery ---------------------------------------------------------------------
 
     def _open_files(self) -> None:
-        files = {}
+        files, direct = {}, {}
         if self.folder is not None and self.folder.is_dir():
+            places = shape.places_of(self.folder, writable=self._writable)
             for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-                if path.is_file() and not path.name.startswith("."):
+                if not path.is_file() or path.name.startswith("."):
+                    continue
+                found = shape.find(path, places)
+                if found is None:
                     file = open_file(self._engine, path)
-                    if file is not None:
-                        files[file.name] = file
+                    if file is None:
+                        continue
+                    found = shape.shaped(file, places, silent=self._silent)
+                    files[path.stem] = file
+                if found is not None:
+                    files[path.stem] = found[0]
+                    if found[1].columns:
+                        direct[path.stem] = found[1]
         with self._lock:
-            self._files = files
+            self._files, self._direct = files, direct
             self._answers.clear()
             self.close()
             self._pending = {name: self._memory.rows(name) for name in self._memory.names()}
@@ -485,11 +501,28 @@ class Tables:
         self._ready()
         return self._engine.ask(sql, params)
 
+    def _rows_of_session(self, eid: str) -> list[Row]:
+        """Give the rows of the datasets of a session."""
+        direct = self._direct.get("datasets")
+        if direct is None:
+            return self.rows("SELECT * FROM datasets WHERE eid = ?", [eid])
+        with self._lock:
+            new = self._memory.of_session(eid)
+        hidden = {row["id"] for row in new}
+        old = (dict(zip(direct.columns, row, strict=True)) for row in direct.of_session(eid))
+        return [*new, *(row for row in old if row["id"] not in hidden)]
+
     def _by_id(self, name: str, ids: Sequence[str]) -> dict[str, Row]:
+        """Give the row of each id that is known."""
+        self._fresh()
         with self._lock:
             found = self._memory.by_id(name, ids)
         rest = [one for one in dict.fromkeys(ids) if one not in found]
-        if rest:
+        direct = self._direct.get(name)
+        if direct is not None:
+            rows = direct.find(rest).items()
+            found.update((one, dict(zip(direct.columns, row, strict=True))) for one, row in rows)
+        elif rest:
             # a constant is compared with the smallest and largest value of each row group
             test = "= ?" if len(rest) == 1 else "IN (SELECT unnest(?::VARCHAR[]))"
             sql = f"SELECT * FROM {quoted(name)} WHERE id {test}"

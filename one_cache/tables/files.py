@@ -6,15 +6,15 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from one_cache.errors import TableCorrupt
 from one_cache.tables.engine import explained
-from one_cache.tables.parquet import MARK
 from one_cache.tables.schema import (
     LAYOUTS,
+    MARK,
     check_known,
     check_meta,
     literal,
@@ -56,10 +56,14 @@ class TableFile:
         Kind of table, the stem of the file.
     path : pathlib.Path
         The file.
+    data : pathlib.Path
+        What is read: the file, or the copy that was brought into shape.
     stamp : Stamp
-        When it was opened.
+        Of the file when it was opened.
     meta : mapping
         What it says of itself under ``one_metadata``.
+    kinds : mapping of str to str
+        Column and its SQL type.
     columns : mapping of str to str
         Column and the SQL that reads it.
     count : int
@@ -70,17 +74,46 @@ class TableFile:
 
     name: str
     path: Path
+    data: Path
     stamp: Stamp
     meta: Mapping[str, Any]
+    kinds: Mapping[str, str]
     columns: Mapping[str, str]
     count: int
     shaped: bool
+
+    @classmethod
+    def known(cls, path: Path, data: Path, said: Mapping[str, Any]) -> TableFile:
+        """Take what was said of a table when it was brought into shape.
+
+        Parameters
+        ----------
+        path, data : pathlib.Path
+            See the attributes.
+        said : mapping
+            Footer of its file of rows.
+
+        Returns
+        -------
+        TableFile
+        """
+        return cls(
+            path.stem,
+            path,
+            data,
+            Stamp.of(path),
+            said["meta"],
+            said["kinds_sql"],
+            said["columns"],
+            said["count"],
+            True,
+        )
 
     @property
     def select(self) -> str:
         """SQL that reads the whole table."""
         items = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in self.columns.items())
-        return f"SELECT {items} FROM read_parquet({literal(str(self.path))})"
+        return f"SELECT {items} FROM read_parquet({literal(str(self.data))})"
 
 
 def fingerprint(path: Path) -> str:
@@ -160,4 +193,8 @@ def open_file(engine: Engine, path: Path) -> TableFile | None:
         check_known(name, types, where)
     columns = reading(name, types, shaped=layout is not None, where=where)
     count = counted[0] if counted else 0
-    return TableFile(name, path, stamp, meta or {}, columns, count, layout is not None)
+    file = TableFile(
+        name, path, path, stamp, meta or {}, {}, columns, count, shaped=layout is not None
+    )
+    _, rows = engine.ask(f"DESCRIBE {file.select}", what=f"{path}: cannot be read as a table")
+    return replace(file, kinds={row[0]: row[1] for row in rows})

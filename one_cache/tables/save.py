@@ -1,37 +1,30 @@
-"""Merge tables and write them: under a lock, as a stream, beside their place, then renamed."""
+"""Merge tables and write them: under a lock, as a stream, renamed when they are whole."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import logging
-import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from one_cache.errors import StoreError
-from one_cache.tables.engine import Engine, connect, explained
-from one_cache.tables.files import SUFFIX, Stamp, TableFile, open_file
+from one_cache.progress import progress
+from one_cache.tables import shape
+from one_cache.tables.draft import PARTS, Draft
+from one_cache.tables.engine import Engine, explained
+from one_cache.tables.files import SUFFIX, Stamp, TableFile, fingerprint, open_file
+from one_cache.tables.locks import locked, sweep
 from one_cache.tables.memory import Row, as_arrow
-from one_cache.tables.parquet import write_parquet
+from one_cache.tables.rowfile import LARGE
 from one_cache.tables.schema import layout_of, quoted
+from one_cache.tables.streams import merged
 
-if TYPE_CHECKING:
-    import duckdb
-
-logger = logging.getLogger(__name__)
-
-HIDDEN = ".one_cache"
-MEMORY = "600MB"
 _ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
-class Draft:
+class Wanted:
     """What is to be written as one table.
 
     Attributes
@@ -43,7 +36,7 @@ class Draft:
     opened : TableFile or None
         A table whose rows win over those that lie at the target.
     meta : mapping
-        For ``one_metadata``; it wins over what the target says.
+        For ``one_metadata``; it wins over what the files say.
     merge : bool
         Whether the rows at the target stay.
     """
@@ -55,155 +48,157 @@ class Draft:
     merge: bool = True
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of the tables of a folder.
+def save(folder: Path, wanted: Sequence[Wanted], *, silent: bool) -> dict[str, Path]:
+    """Write tables into a folder.
 
     Parameters
     ----------
     folder : pathlib.Path
         Made when it is missing.
-    """
-    from filelock import FileLock
-
-    hidden = folder / HIDDEN
-    try:
-        hidden.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(hidden / "tables.lock")
-        lock.acquire()
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written: {error}", error.errno) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def write(folder: Path, draft: Draft) -> Path:
-    """Write one table into a folder; call it under :func:`locked`.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where.
-    draft : Draft
-        What.
+    wanted : sequence of Wanted
+        The tables.
+    silent : bool
+        No progress bar.
 
     Returns
     -------
-    pathlib.Path
-        The file.
+    dict of str to pathlib.Path
+        The files.
 
     Raises
     ------
     StoreError
         The disk refuses or is full; what was there before is still there.
-    TableCorrupt
+    TableError
         A table that was to be merged cannot be read; it is left as it is.
     """
-    target = folder / f"{draft.name}{SUFFIX}"
+    hidden = folder / shape.HIDDEN
+    written = {}
+    with locked(hidden / "tables.lock") as alone:
+        if alone:
+            sweep(hidden, PARTS)
+        for one in wanted:
+            try:
+                written[one.name] = _write(folder, one, silent=silent)
+            except OSError as error:
+                if isinstance(error, StoreError):
+                    raise
+                text = f"{folder / one.name}{SUFFIX}: cannot be written: {error}"
+                raise StoreError(text, error.errno) from error
+    return written
+
+
+def _write(folder: Path, wanted: Wanted, *, silent: bool) -> Path:
+    target = folder / f"{wanted.name}{SUFFIX}"
     for _ in range(_ATTEMPTS):
         before = Stamp.of(target) if target.exists() else None
-        beside = folder / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
-        try:
-            _write_beside(beside, target if before and draft.merge else None, draft)
+        files = _files(target if before and wanted.merge else None, wanted.opened)
+        total = 2 * sum(file.count for file in files) + len(wanted.rows)
+        with (
+            progress(total, "row", f"Saving {target.name}", silent) as bar,
+            Draft(folder / shape.HIDDEN, wanted.name, bar) as draft,
+            explained(f"{target}: cannot be written"),
+        ):
+            count, meta, kinds = _merge(draft, wanted, files)
             # where locks lie, another process may have written meanwhile: merge again
-            if not draft.merge or before == (Stamp.of(target) if target.exists() else None):
-                publish(beside, target)
-                return target
-        except OSError as error:
-            if isinstance(error, StoreError):
-                raise
-            raise StoreError(f"{target}: cannot be written: {error}", error.errno) from error
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink()
+            if wanted.merge and before != (Stamp.of(target) if target.exists() else None):
+                continue
+            mark = fingerprint(draft.table)
+            draft.publish_table(target)
+            if count >= LARGE:
+                columns = {name: quoted(name) for name in kinds}
+                file = TableFile(
+                    wanted.name,
+                    target,
+                    target,
+                    Stamp.of(target),
+                    meta,
+                    kinds,
+                    columns,
+                    count,
+                    True,
+                )
+                place = shape.beside(folder)
+                place.mkdir(parents=True, exist_ok=True)
+                shape.publish(draft, place, mark, file, copied=False)
+            return target
     raise StoreError(f"{target}: changed {_ATTEMPTS} times while it was being merged; try again")
 
 
-def publish(beside: Path, target: Path) -> None:
-    """Give a whole file its name, after its bytes are on the disk.
-
-    Parameters
-    ----------
-    beside : pathlib.Path
-        The file.
-    target : pathlib.Path
-        Its name to be, in the same folder.
-    """
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(beside, target)
-    with contextlib.suppress(OSError):  # not every system can sync a folder
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+def _files(target: Path | None, opened: TableFile | None) -> list[TableFile]:
+    """Give the files to merge, the one whose rows win first."""
+    files = [opened] if opened else []
+    if target is not None:
+        # a copy in shape is sorted already
+        found = shape.find(target, [shape.beside(target.parent)])
+        lying = found[0] if found else _opened(target)
+        if lying is not None and opened is not None and opened.path == lying.path:
+            return [lying]
+        if lying is not None:
+            files.append(lying)
+    return files
 
 
-def _write_beside(beside: Path, target: Path | None, draft: Draft) -> None:
+def _opened(target: Path) -> TableFile | None:
     engine = Engine()
     try:
-        lying = open_file(engine, target) if target else None
+        return open_file(engine, target)
     finally:
         engine.close()
-    spill = beside.with_suffix(".spill")
-    connection = connect(memory=MEMORY, spill=spill)
+
+
+def _merge(
+    draft: Draft, wanted: Wanted, files: Sequence[TableFile]
+) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Write all rows; of two with one key, that of the earlier source."""
+    fresh = as_arrow(wanted.name, wanted.rows) if wanted.rows else None
+    kinds = _all_kinds(wanted.name, fresh, files)
+    key = layout_of(wanted.name, list(kinds)).key
+    streams = [draft.stream(fresh, kinds, key)] if fresh is not None else []
+    streams += [draft.stream(file, kinds, () if file.shaped else key) for file in files]
+    batches: Iterator[Any] = iter(streams[-1])
+    for upper in reversed(streams[:-1]):
+        batches = merged(iter(upper), batches, key)
+    meta = _all_meta(wanted.meta, [file.meta for file in files])
+    return draft.write(batches, streams[0].schema, meta, table=True), meta, kinds
+
+
+def _all_kinds(name: str, fresh: Any, files: Sequence[TableFile]) -> dict[str, str]:
+    """Give the columns that the sources have together, and types that hold the values of all."""
+    engine = Engine()
     try:
-        files = [one for one in (draft.opened, lying) if one is not None]
-        if len(files) == 2 and files[0].path == files[1].path:
-            files = files[1:]
-        meta = _merged_meta(draft.meta, [one.meta for one in files])
-        with explained(f"{beside.parent / draft.name}: cannot be written"):
-            sql = _merged(connection, draft, files)
-            write_parquet(connection, sql, beside, draft.name, meta)
+        with engine.cursor() as cursor:
+            parts = [f"({file.select})" for file in files]
+            if fresh is not None:
+                cursor.register("fresh", fresh.slice(0, 0))
+                parts.append("(SELECT * FROM fresh)")
+            sql = f"DESCRIBE SELECT * FROM ({' UNION ALL BY NAME '.join(parts)})"
+            found = {row[0]: row[1] for row in cursor.execute(sql).fetchall()}
     finally:
-        connection.close()
-        shutil.rmtree(spill, ignore_errors=True)
-
-
-def _merged(
-    connection: duckdb.DuckDBPyConnection, draft: Draft, files: Sequence[TableFile]
-) -> str:
-    """Give SQL for all rows; of two with one key, that of the earlier source."""
-    sources = []
-    if draft.rows:
-        connection.register("fresh", as_arrow(draft.name, draft.rows))
-        sources.append("SELECT * FROM fresh")
-    sources += [one.select for one in files]
-    columns = [
-        *(draft.rows[0] if draft.rows else ()),
-        *(name for one in files for name in one.columns),
-    ]
-    key = layout_of(draft.name, columns).key
-    parts: list[str] = []
-    for sql in sources:
-        same = " AND ".join(f"earlier.{quoted(one)} = here.{quoted(one)}" for one in key)
-        hidden = [
-            f"NOT EXISTS (SELECT 1 FROM ({earlier}) AS earlier WHERE {same})"
-            for earlier in sources[: len(parts)]
-            if key
-        ]
-        where = f" WHERE {' AND '.join(hidden)}" if hidden else ""
-        parts.append(f"SELECT * FROM ({sql}) AS here{where}")
-    return " UNION ALL BY NAME ".join(parts)
+        engine.close()
+    layout = layout_of(name, list(found))
+    first = [column for column in layout.columns if column in found]
+    return shape.kinds_of(
+        name, {column: found[column] for column in dict.fromkeys([*first, *found])}
+    )
 
 
 def _listed(origin: Any) -> list[str]:
     return [origin] if isinstance(origin, str) else list(origin or ())
 
 
-def _merged_meta(ours: Mapping[str, Any], theirs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _all_meta(ours: Mapping[str, Any], theirs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Join what the sources say of themselves: the first date, all origins."""
     now = dt.datetime.now().isoformat(sep=" ", timespec="minutes")
-    merged: dict[str, Any] = {}
+    merged_meta: dict[str, Any] = {}
     for meta in (*reversed(theirs), ours):
-        merged.update(meta)
+        merged_meta.update(meta)
     sources = (ours, *theirs)
-    merged["date_created"] = min(
-        (str(one["date_created"]) for one in sources if one.get("date_created")), default=now
-    )
-    merged["origin"] = sorted({one for meta in sources for one in _listed(meta.get("origin"))})
-    merged["date_modified"] = now
-    return merged
+    dates = [str(one["date_created"]) for one in sources if one.get("date_created")]
+    origins = {origin for meta in sources for origin in _listed(meta.get("origin"))}
+    return {
+        **merged_meta,
+        "date_created": min(dates, default=now),
+        "origin": sorted(origins),
+        "date_modified": now,
+    }

@@ -17,6 +17,9 @@ from one_cache.records import QC
 LAYOUT = 1
 """Version of the form in which this package writes tables; a later one is refused."""
 
+MARK = "one_cache"
+"""Key of a file's metadata that says: written by this package, sorted, in small groups."""
+
 QC_NAMES = tuple(level.name for level in sorted(QC))
 KNOWN_API = 3  # major version of ONE-api whose tables are known
 

@@ -1,0 +1,251 @@
+"""Rows of a large table for direct access: fixed-width records, memory-mapped, bisected.
+
+Parquet gives a session's rows by decoding a row group, and a row by its id by scanning all of
+them. This file stands beside a large table and gives both at the cost of a few pages, without an
+engine: the records lie in the table's own order, sorted by key, with the order of their ids and
+the first row of each session. Texts lie once, in a heap. It holds nothing that the table does
+not; it is made anew whenever the table changes.
+
+::
+
+    magic | records | texts | order of ids | sessions | footer (JSON) | length of footer | magic
+"""
+
+from __future__ import annotations
+
+import bisect
+import datetime as dt
+import json
+import mmap
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from one_cache.errors import TableCorrupt
+
+MAGIC = b"1cache01"
+_FIRST = len(MAGIC)
+
+LARGE = 20_000  # rows; a smaller table is scanned in less time than this file takes to find
+
+NOTHING = -1  # an offset, flag or number that is null
+DIGEST_NULL, DIGEST_MD5, DIGEST_TEXT = 0, 1, 2
+NO_NUMBER = -(2**63)
+NO_DAY = -(2**31)
+
+# kind of column -> fields of its record
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "uuid": ("16s",),
+    "text": ("q",),
+    "digest": ("b", "16s"),
+    "number": ("q",),
+    "real": ("d",),
+    "flag": ("b",),
+    "day": ("i",),
+}
+
+LENGTH = struct.Struct("<I")
+OFFSET = struct.Struct("<q")
+SESSION = struct.Struct("<16sq")
+_EPOCH = dt.date(1970, 1, 1).toordinal()
+
+
+def record_of(kinds: Sequence[str]) -> struct.Struct:
+    """Give the form of a record whose columns are of these kinds.
+
+    Examples
+    --------
+    >>> record_of(["uuid", "text", "digest", "flag"]).size
+    42
+    """
+    return struct.Struct("<" + "".join(field for kind in kinds for field in FIELDS[kind]))
+
+
+def uuid_text(raw: bytes) -> str:
+    """Write 16 bytes as a UUID.
+
+    Examples
+    --------
+    >>> uuid_text(bytes(range(16)))
+    '00010203-0405-0607-0809-0a0b0c0d0e0f'
+    """
+    digits = raw.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def uuid_bytes(text: str) -> bytes | None:
+    """Read a UUID as tables write it; None for any other text.
+
+    Examples
+    --------
+    >>> uuid_bytes("00010203-0405-0607-0809-0a0b0c0d0e0f") == bytes(range(16))
+    True
+    >>> uuid_bytes("KS014/2023-03-10/001") is None
+    True
+    """
+    try:
+        raw = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        return None
+    return raw if len(raw) == 16 and uuid_text(raw) == text else None
+
+
+class RowFile:
+    """A file of rows, open for reading.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        As :class:`~one_cache.tables.rowwriter.RowWriter` made it.
+
+    Attributes
+    ----------
+    footer : mapping
+        What the maker said of the table.
+    columns : tuple of str
+        What each row holds, in order; empty when the table cannot be kept in this way.
+
+    Raises
+    ------
+    TableCorrupt
+        It is no such file, or not all of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            try:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError as error:
+                raise TableCorrupt(f"{path}: empty") from error
+        end = len(self._map) - len(MAGIC) - LENGTH.size
+        if end < 0 or self._map[end + LENGTH.size :] != MAGIC:
+            raise TableCorrupt(f"{path}: no file of rows, or not all of it")
+        length = LENGTH.unpack_from(self._map, end)[0]
+        self.footer: Mapping[str, Any] = json.loads(self._map[end - length : end])
+        kinds: Mapping[str, str] = self.footer["kinds"]
+        self.columns = tuple(kinds)
+        self._count: int = self.footer["count"]
+        self._grouped: bool = self.footer["grouped"]
+        stored = self.columns[1:] if self._grouped else self.columns
+        self._record = record_of([kinds[column] for column in stored])
+        self._decoders = [self._decoder(kinds[column]) for column in stored]
+        self._texts: int = self.footer.get("texts", 0)
+        self._order: int = self.footer.get("order", 0)
+        self._sessions: int = self.footer.get("sessions", 0)
+        self._session_count = (end - length - self._sessions) // SESSION.size
+        self._known: dict[int, str] = {}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._map.close()
+
+    def of_session(self, eid: str) -> list[tuple[Any, ...]]:
+        """Give the rows of one session.
+
+        Parameters
+        ----------
+        eid : str
+            A UUID as text.
+
+        Returns
+        -------
+        list of tuple
+            Values in the order of `columns`.
+        """
+        raw = uuid_bytes(eid)
+        if raw is None or not self._grouped:
+            return []
+        at = bisect.bisect_left(range(self._session_count), raw, key=self._eid_at)
+        if at == self._session_count or self._eid_at(at) != raw:
+            return []
+        first, last = self._start_of(at), self._start_of(at + 1)
+        size = self._record.size
+        block = self._map[_FIRST + first * size : _FIRST + last * size]
+        return [(eid, *self._decoded(fields)) for fields in self._record.iter_unpack(block)]
+
+    def find(self, ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        """Give the row of each id that is there; of several, the first in the table's order.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            UUIDs as text.
+
+        Returns
+        -------
+        dict of str to tuple
+        """
+        found = {}
+        for one in ids:
+            raw = uuid_bytes(one)
+            if raw is None:
+                continue
+            at = bisect.bisect_left(range(self._count), raw, key=self._id_at)
+            if at < self._count and self._id_at(at) == raw:
+                found[one] = self._row(self._row_at(at))
+        return found
+
+    # -- where things lie ------------------------------------------------------------------
+
+    def _row_at(self, at: int) -> int:
+        """Give the number of the row whose id is the `at`-th smallest."""
+        start = self._order + 4 * at
+        return int.from_bytes(self._map[start : start + 4], "little")
+
+    def _id_at(self, at: int) -> bytes:
+        start = _FIRST + self._row_at(at) * self._record.size
+        return self._map[start : start + 16]
+
+    def _eid_at(self, at: int) -> bytes:
+        start = self._sessions + at * SESSION.size
+        return self._map[start : start + 16]
+
+    def _start_of(self, at: int) -> int:
+        if at == self._session_count:
+            return self._count
+        start: int = SESSION.unpack_from(self._map, self._sessions + at * SESSION.size)[1]
+        return start
+
+    def _row(self, number: int) -> tuple[Any, ...]:
+        start = _FIRST + number * self._record.size
+        values = self._decoded(self._record.unpack_from(self._map, start))
+        if not self._grouped:
+            return tuple(values)
+        after = bisect.bisect_right(range(self._session_count), number, key=self._start_of)
+        return (uuid_text(self._eid_at(after - 1)), *values)
+
+    # -- what they mean --------------------------------------------------------------------
+
+    def _decoded(self, fields: Sequence[Any]) -> list[Any]:
+        rest = iter(fields)
+        return [decode(*(next(rest) for _ in range(width))) for width, decode in self._decoders]
+
+    def _decoder(self, kind: str) -> tuple[int, Callable[..., Any]]:
+        decode: Mapping[str, Callable[..., Any]] = {
+            "uuid": uuid_text,
+            "text": self._text,
+            "digest": self._digest,
+            "number": lambda value: None if value == NO_NUMBER else value,
+            "real": lambda value: None if value != value else value,
+            "flag": lambda value: None if value == NOTHING else bool(value),
+            "day": lambda value: None if value == NO_DAY else dt.date.fromordinal(_EPOCH + value),
+        }
+        return len(FIELDS[kind]), decode[kind]
+
+    def _text(self, offset: int) -> str | None:
+        if offset == NOTHING:
+            return None
+        text = self._known.get(offset)
+        if text is None:
+            start = self._texts + offset
+            length = LENGTH.unpack_from(self._map, start)[0]
+            text = self._map[start + 4 : start + 4 + length].decode()
+            if len(self._known) < 65_536:
+                self._known[offset] = text
+        return text
+
+    def _digest(self, form: int, raw: bytes) -> str | None:
+        if form == DIGEST_NULL:
+            return None
+        return raw.hex() if form == DIGEST_MD5 else self._text(OFFSET.unpack_from(raw)[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from one_cache.errors import InvalidArgument, OneCacheError
 if TYPE_CHECKING:
     from one_cache.cache import Cache
 
-FINE, FINDING, USAGE = 0, 1, 2
+FINE, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def say(text: str) -> None:
@@ -258,10 +259,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; give the exit status."""
-    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
     given = build_parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        return _run(given)
+
+
+def _run(given: argparse.Namespace) -> int:
     try:
         status: int = given.run(given)
+        sys.stdout.flush()
     except InvalidArgument as error:
         say(f"{type(error).__name__}: {error}")
         return USAGE
@@ -269,12 +276,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{type(error).__name__}: {error}")
         return FINDING
     except BrokenPipeError:
-        # the reader (head, less) has seen enough
-        sys.stderr.close()
+        # the reader (head, less) has seen enough; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     except KeyboardInterrupt:
         say("interrupted")
-        return 130
+        return INTERRUPTED
     return status
 
 

@@ -171,13 +171,7 @@ def serve(given: argparse.Namespace) -> int:
     """Serve a folder and its tables over HTTP until Ctrl-C."""
     from one_cache.serve import DataServer
 
-    server = DataServer(
-        given.folder,
-        host=given.host,
-        port=given.port,
-        token=given.token,
-        readonly=given.readonly or not given.token,
-    )
+    server = DataServer(given.folder, host=given.host, port=given.port, token=given.token)
     say(f"serving {given.folder} at {server.url} (Ctrl-C ends it)")
     try:
         server.serve_forever()
@@ -231,9 +225,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--host", default="127.0.0.1", help="127.0.0.1: this machine only")
     one.add_argument("--port", type=int, default=8000)
     one.add_argument("--token", help="bearer token that clients must send")
-    one.add_argument(
-        "--readonly", action="store_true", help="refuse uploads (without a token: always)"
-    )
+    one.add_argument("--readonly", action="store_true", help="spell out what is always so")
     one = command(search, "search")
     one.add_argument("terms", nargs="*", metavar="name=value[,value]")
     _common(one)

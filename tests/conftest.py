@@ -1,6 +1,5 @@
 """What several tests need: the sample lab, served, and settings of its own for each test."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def sample(_lab):
 @pytest.fixture
 def lab(_lab, tmp_path):
     """A copy of the sample lab that a test may change."""
-    return Path(shutil.copytree(_lab[0], tmp_path / "lab", copy_function=os.link))
+    return Path(shutil.copytree(_lab[0], tmp_path / "lab"))
 
 
 @pytest.fixture(scope="session")

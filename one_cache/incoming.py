@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import re
-import secrets
 import shutil
 import socket
 import time
@@ -41,6 +41,8 @@ Remember = Callable[[str, Note], None]
 
 # partial files that threads of this process write: its number alone does not tell dead from alive
 _writing: set[str] = set()
+# of our own, so that a script's random.seed changes nothing
+_names = random.Random()
 
 
 class Incoming:
@@ -83,15 +85,14 @@ class Incoming:
         self._folder, _, self._name = self._place.rpartition(os.sep)
         self._part = ""
         self._handle = -1
+        self._inode = 0
         self._digest = self._start_digest()
 
     def __enter__(self) -> Incoming:
         with self._root.explained(self.file.path):
-            if os.path.isdir(self._place):
-                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
             self._create()
             if self._resumable:
-                self._require_room()
+                self._require_place()
                 self._take_over()
         return self
 
@@ -155,7 +156,6 @@ class Incoming:
         with self._root.explained(self.file.path):
             if self._durable:
                 os.fsync(self._handle)
-            inode = os.fstat(self._handle).st_ino
             self._close()
             try:
                 os.replace(self._part, self._place)
@@ -170,7 +170,7 @@ class Incoming:
                 raise
             if self._durable:
                 _sync_folder(self._folder)
-            self._note(inode, got)
+            self._note(got)
         return File(self.file.path, self.position, str(got), self.file.url, self.file.id)
 
     def _check(self) -> hashes.Hash:
@@ -189,13 +189,13 @@ class Incoming:
             )
         return got
 
-    def _note(self, inode: int, got: hashes.Hash) -> None:
+    def _note(self, got: hashes.Hash) -> None:
         # after the rename: network file systems settle the time of a file when it is closed
         try:
             now = os.stat(self._place)
         except FileNotFoundError:
             return
-        if now.st_ino == inode:
+        if now.st_ino == self._inode:
             self._remember(self.file.path, Note.of(now, str(got)))
 
     @property
@@ -212,7 +212,7 @@ class Incoming:
         version = self._wanted.hex[:12] if self._wanted and self._resumable else "once"
         self._part = (
             f"{self._folder}{os.sep}.{_short(self._name)}.{version}"
-            f".{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.part"
+            f".{_machine()}-{os.getpid()}-{_names.getrandbits(32):08x}.part"
         )
         try:
             self._handle = os.open(self._part, _NEW, 0o666)
@@ -221,7 +221,7 @@ class Incoming:
             self._handle = os.open(self._part, _NEW, 0o666)
         _writing.add(self._part)
         folder = os.stat(self._folder)
-        follow(self._handle, folder, file_mode(folder))
+        self._inode = follow(self._handle, folder, file_mode(folder)).st_ino
         self._digest = self._start_digest()
         self.position = 0
 
@@ -230,7 +230,11 @@ class Incoming:
         _writing.discard(self._part)
         os.close(handle)
 
-    def _require_room(self) -> None:
+    def _require_place(self) -> None:
+        if os.path.isdir(self._place):
+            # found before the transfer rather than after it
+            self._discard()
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         size, free = self.file.size, shutil.disk_usage(self._folder).free
         if size is not None and size > free:
             self._discard()

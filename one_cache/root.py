@@ -164,7 +164,7 @@ def file_mode(folder: os.stat_result) -> int:
     return 0o600 | stat.S_IMODE(folder.st_mode) & 0o064
 
 
-def follow(place: str | int, folder: os.stat_result, mode: int) -> None:
+def follow(place: str | int, folder: os.stat_result, mode: int) -> os.stat_result:
     """Give a new file or folder the rights and, where its members write, the group of `folder`.
 
     Parameters
@@ -175,10 +175,15 @@ def follow(place: str | int, folder: os.stat_result, mode: int) -> None:
         Of the folder that it lies in.
     mode : int
         Wanted; the umask is overruled, as git does for shared repositories.
+
+    Returns
+    -------
+    os.stat_result
+        Of the new one, as it was before.
     """
-    if os.name == "nt":
-        return
     now = os.stat(place)
+    if os.name == "nt":
+        return now
     if folder.st_mode & stat.S_IWGRP and now.st_gid != folder.st_gid:
         # not a member of that group: the rights of others decide
         with contextlib.suppress(OSError):
@@ -186,3 +191,4 @@ def follow(place: str | int, folder: os.stat_result, mode: int) -> None:
     if stat.S_IMODE(now.st_mode) != mode:
         with contextlib.suppress(OSError):
             os.chmod(place, mode)
+    return now

@@ -12,24 +12,23 @@ import errno
 import logging
 import os
 import stat
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from one_cache import hashes, notes
+from one_cache import hashes, locks, notes
 from one_cache.errors import StoreError
 from one_cache.incoming import Incoming, Remember, clean
+from one_cache.locks import Lock
 from one_cache.modes import FileState
 from one_cache.notes import Note
 from one_cache.records import File
 from one_cache.root import OWN, Root
 
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 20
+_NOTE_LOCKS = 16  # held for the time of a rename, so sessions may share them
 
 
 def judge(file: File, now: os.stat_result, note: Note | None) -> FileState:
@@ -59,19 +58,6 @@ def judge(file: File, now: os.stat_result, note: Note | None) -> FileState:
         if known.algorithm == wanted.algorithm:
             return FileState.GOOD if known == wanted else FileState.WRONG
     return FileState.UNCHECKED
-
-
-class Lock:
-    """A lock that is held, or a stand-in where the disk has none; see :meth:`Store.acquire`."""
-
-    def __init__(self, lock: BaseFileLock | None) -> None:
-        self._lock = lock
-
-    def release(self) -> None:
-        """Let the next one in."""
-        if self._lock is not None:
-            with contextlib.suppress(OSError):
-                self._lock.release()
 
 
 class Store:
@@ -386,6 +372,10 @@ class Store:
         self.remember({rel: None})
         return True
 
+    def exists(self, rel: str) -> bool:
+        """Tell whether something lies at a place, whatever it is."""
+        return os.path.lexists(self._root.place(rel))
+
     def clean(self, folder: str) -> None:
         """Remove partial files that dead processes left in a folder.
 
@@ -464,21 +454,15 @@ class Store:
         Lock or None
         """
         if not self.writable:
-            return Lock(None)
-        import filelock
-
+            return Lock()
         name = blake2b(folder.encode(errors="surrogateescape"), digest_size=12).hexdigest()
         try:
             place = self._root.make(f"{OWN}/locks")
             mode = 0o600 | stat.S_IMODE(os.stat(place).st_mode) & 0o066
-            lock = filelock.FileLock(f"{place}{os.sep}{name}.lock", mode=mode, thread_local=False)
-            lock.acquire(timeout=wait, poll_interval=0.02)
-        except filelock.Timeout:
-            return None
-        except (OSError, NotImplementedError) as error:
+            return locks.acquire(f"{place}{os.sep}{name}.lock", wait=wait, mode=mode)
+        except OSError as error:
             _log.debug("no lock for %s: %s", folder, error)
-            return Lock(None)
-        return Lock(lock)
+            return Lock()
 
     def _require_writable(self, path: str) -> None:
         if not self.writable:
@@ -507,7 +491,7 @@ class Store:
         folder = f"{OWN}/verified/{session}".rpartition("/")[0]
         place = self._root.make(folder)
         mode = 0o600 | stat.S_IMODE(os.stat(place).st_mode) & 0o064
-        with self.lock(f"notes of {session}", wait=5.0):
+        with self.lock(f"notes {zlib.crc32(session.encode()) % _NOTE_LOCKS}", wait=5.0):
             notes.merge(self._notes_of(session), changes, mode)
 
     def _remember_one(self, path: str, note: Note) -> None:

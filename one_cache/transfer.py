@@ -112,7 +112,7 @@ def fetch(
 def _bring(job: Job, remote: Remote, store: Store, tries: int) -> File:
     """Bring the file of a job, unless it turns out to be there."""
     file = job.file
-    if job.state is FileState.UNCHECKED or os.path.exists(store.path(file.path)):
+    if job.state is FileState.UNCHECKED or store.exists(file.path):
         # never hashed, or brought by somebody since the unit was opened
         notes: list[Note] = []
         if store.check(file, remember=lambda path, note: notes.append(note)) is FileState.GOOD:

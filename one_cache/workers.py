@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 
 from one_cache.errors import OneCacheError, TransferFailed
 from one_cache.incoming import BIG, parts_of
+from one_cache.locks import Lock
 from one_cache.modes import FileState
 from one_cache.notes import Note
 from one_cache.progress import Progress
 from one_cache.records import File
 from one_cache.remotes.connections import Connections
-from one_cache.store import Lock, Store
+from one_cache.store import Store
 
 _log = logging.getLogger(__name__)
 _FLUSH = 2.0  # s after which the notes of a unit that is still under way are written
@@ -329,7 +330,7 @@ class Work:
         if now - unit.since < _PATIENCE:
             return False
         _log.warning("%s is locked by somebody who does nothing; going on without", unit.key)
-        unit.lock = Lock(None)
+        unit.lock = Lock()
         return True
 
     def _recheck(self, unit: Unit) -> list[Job]:

@@ -239,11 +239,7 @@ class Answer:
         self.status = head.status
         self.reason = head.reason
         self.headers = head.headers
-        try:
-            self.length = head.length
-        except OSError as error:
-            self.close()
-            raise explain(error, self._origin) from error
+        self.length = head.length
 
     @property
     def ends(self) -> bool:

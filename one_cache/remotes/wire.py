@@ -43,28 +43,18 @@ class Head(NamedTuple):
         Names in lower case; those that are repeated joined by commas.
     keep : bool
         Whether the connection stays open afterwards.
+    chunked : bool
+        Whether the body says its length chunk by chunk.
+    length : int or None
+        Bytes of the body, where the head says it.
     """
 
     status: int
     reason: str
     headers: Mapping[str, str]
     keep: bool
-
-    @property
-    def chunked(self) -> bool:
-        """Whether the body says its length chunk by chunk."""
-        return self.headers.get("transfer-encoding", "").lower().endswith("chunked")
-
-    @property
-    def length(self) -> int | None:
-        """Bytes of the body, where the head says it."""
-        text = self.headers.get("content-length")
-        if text is None or self.chunked:
-            return None
-        first, *others = (part.strip() for part in text.split(","))
-        if not (first.isascii() and first.isdigit()) or any(other != first for other in others):
-            raise Garbled(f"Content-Length {text[:40]!r} is no number")
-        return int(first)
+    chunked: bool
+    length: int | None
 
 
 def read_head(text: bytes) -> Head:
@@ -106,7 +96,19 @@ def read_head(text: bytes) -> Head:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     wish = headers.get("connection", "").lower()
     keep = "close" not in wish if found[1] != "0" else "keep-alive" in wish
-    return Head(int(found[2]), (found[3] or "").strip(), headers, keep)
+    chunked = headers.get("transfer-encoding", "").lower().endswith("chunked")
+    said = headers.get("content-length")
+    length = None if said is None or chunked else _length(said)
+    return Head(int(found[2]), (found[3] or "").strip(), headers, keep, chunked, length)
+
+
+def _length(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return int(text)
+    parts = {part.strip() for part in text.split(",")}
+    if len(parts) == 1 and "," in text:
+        return _length(parts.pop())
+    raise Garbled(f"Content-Length {text[:40]!r} is no number")
 
 
 class Wire:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from one_cache.remotes import Body, Listing, Question, Remote
 from one_cache.store import Store
 from one_cache.tables import Tables
 from one_cache.transfer import fetch
+
+STATE = "remote.json"
 
 
 class _Elsewhere:
@@ -76,55 +79,60 @@ def remote_tables(remote: Remote, store: Store, *, silent: bool = False) -> Tabl
     CacheWarning
         The remote is away; the copies are used, and how old they are.
     """
-    folder = _folder(remote)
-    place = store.path(folder)
+    base = _folder(remote)
+    home = store.path(base)
     try:
         listings = remote.tables()
     except TransferFailed as error:
-        return _kept(place, error)
+        return _kept(home, error)
     if not listings:
         return None
-    known = _read_state(place).get("fingerprints", {})
-    fingerprints = {listing.name: listing.fingerprint for listing in listings}
-    changed = {
-        f"{folder}/{one.name}.pqt": one
-        for one in listings
-        if known.get(one.name) != one.fingerprint or not (place / f"{one.name}.pqt").exists()
-    }
-    if changed:
-        # what is there of another version must not be taken for the new one
-        for path in changed:
-            store.remove(path)
-        files = [replace(one.file, path=path) for path, one in changed.items()]
-        origins = {path: one.file for path, one in changed.items()}
-        fetch(files, _Elsewhere(remote, origins), store, silent=silent)
-    if changed or fingerprints != known:
-        state = {"remote": remote.name, "fingerprints": fingerprints, "brought": time.time()}
-        write_json(place / "remote.json", state)
-    return Tables.open(place, silent=silent)
+    # a folder for each version: whoever reads the former one is not disturbed
+    version = _version(listings)
+    files = {f"{base}/{version}/{one.name}.pqt": one.file for one in listings}
+    wanted = [replace(file, path=path) for path, file in files.items()]
+    fetch(wanted, _Elsewhere(remote, files), store, silent=silent)
+    state = _read_state(home)
+    if state.get("version") != version:
+        write_json(home / STATE, {"remote": remote.name, "version": version, "at": time.time()})
+        _forget(home, keep={version, state.get("version")})
+    return Tables.open(home / version, silent=silent)
 
 
-def _read_state(place: Path) -> dict[str, Any]:
+def _version(listings: Sequence[Listing]) -> str:
+    """Name a set of tables by their fingerprints."""
+    text = "\n".join(sorted(f"{one.name} {one.fingerprint}" for one in listings))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _forget(home: Path, keep: Collection[str | None]) -> None:
+    """Remove the versions before the last one; a reader of the last one may still be there."""
+    for folder in home.iterdir():
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_state(home: Path) -> dict[str, Any]:
     try:
-        state = json.loads((place / "remote.json").read_text(encoding="utf-8"))
+        state = json.loads((home / STATE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         # lost or half-written: the tables are brought again, which costs time only
         return {}
     return state if isinstance(state, dict) else {}
 
 
-def _kept(place: Path, error: TransferFailed) -> Tables:
-    state = _read_state(place)
-    if not state.get("fingerprints"):
+def _kept(home: Path, error: TransferFailed) -> Tables:
+    state = _read_state(home)
+    if not state.get("version"):
         raise TransferFailed(
             f"{error}; nothing was brought from there before. Check the address and the network, "
             "or use mode='local' with saved tables"
         ) from error
-    hours = (time.time() - state.get("brought", 0)) / 3600
+    hours = (time.time() - state.get("at", 0)) / 3600
     warnings.warn(
         f"{state.get('remote')} is away ({error}); using the tables that were brought "
         f"{hours:.1f} h ago",
         CacheWarning,
         stacklevel=5,
     )
-    return Tables.open(place, writable=False)
+    return Tables.open(home / state["version"], writable=False)

@@ -23,6 +23,7 @@ from one_cache.progress import Progress
 from one_cache.records import File
 from one_cache.remotes.connections import Connections
 from one_cache.store import Store
+from one_cache.team import Team
 
 _log = logging.getLogger(__name__)
 _FLUSH = 2.0  # s after which the notes of a unit that is still under way are written
@@ -185,17 +186,11 @@ class Work:
             Seconds for all.
         """
         self._threads = max(1, min(threads, len(self._files)))
-        workers = [
-            # daemons: one that asks a dead name server must not keep Python from ending
-            threading.Thread(target=self._work, name=f"one_cache fetch {n}", daemon=True)
-            for n in range(self._threads)
-        ]
+        team = Team(self._work, self._threads)
         try:
-            for worker in workers:
-                worker.start()
-            self._watch(bar, timeout)
+            self._watch(team, bar, timeout)
         finally:
-            self._end(workers)
+            self._end(team)
         if self._crash is not None:
             raise self._crash
 
@@ -210,13 +205,14 @@ class Work:
 
     # the caller's thread
 
-    def _watch(self, bar: Progress, timeout: float | None) -> None:
+    def _watch(self, team: Team, bar: Progress, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         shown = 0
         while True:
+            team.grow()
             with self._turn:
                 if self._left and self._crash is None:
-                    self._turn.wait(0.1 if bar.shown else 0.5)
+                    self._turn.wait(min(team.patience, 0.1 if bar.shown else 0.5))
                 left, over = self._left, not self._left or self._crash is not None
                 so_far = self._arrived + sum(job.position for job in self._active.values())
             bar.note(f"{len(self._files) - left}/{len(self._files)} files")
@@ -239,21 +235,18 @@ class Work:
                 if file.path not in self.found:
                     self.errors.setdefault(file.path, TransferFailed(f"{file.path}: {reason}"))
 
-    def _end(self, workers: list[threading.Thread]) -> None:
+    def _end(self, team: Team) -> None:
         self.stopped.set()
         with self._turn:
             self._turn.notify_all()
         self._connections.cut()
-        until = time.monotonic() + _JOIN
-        for worker in workers:
-            if worker.ident is not None:
-                worker.join(max(0.0, until - time.monotonic()))
+        team.join(_JOIN)
         for unit in list(self._open.values()):
             self._close(unit)
 
     # the workers' threads
 
-    def _work(self) -> None:
+    def _work(self, tick: Callable[[], None]) -> None:
         with self._connections.used():
             try:
                 while (task := self._next()) is not None:
@@ -261,6 +254,7 @@ class Work:
                         self._start(task)
                     else:
                         self._do(task)
+                    tick()
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 with self._turn:
                     self._crash = error

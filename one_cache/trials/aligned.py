@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,6 @@ from one_cache.errors import InvalidArgument
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pynapple
-    import xarray
     from numpy.typing import NDArray
 
 
@@ -111,7 +110,7 @@ class Aligned:
             columns=pd.Index(self.time, name="time"),
         )
 
-    def to_xarray(self) -> xarray.DataArray:
+    def to_xarray(self) -> Any:
         """Give a DataArray with the dimensions ``roi``, ``trial_id``, ``time``.
 
         Returns
@@ -119,8 +118,7 @@ class Aligned:
         xarray.DataArray
             The data are shared, not copied.
         """
-        import xarray
-
+        xarray = import_module("xarray")
         return xarray.DataArray(
             self.data,
             dims=("roi", "trial_id", "time"),
@@ -133,7 +131,7 @@ class Aligned:
             attrs={"units": self.unit} if self.unit else {},
         )
 
-    def to_pynapple(self, roi: Any = None) -> pynapple.TsdTensor | pynapple.TsdFrame:
+    def to_pynapple(self, roi: Any = None) -> Any:
         """Give a pynapple object, with the time first as there.
 
         Parameters
@@ -147,8 +145,7 @@ class Aligned:
             (time, trial, roi), the order of pynapple's own perievent; for one roi
             (time, trial), its columns named by `trial_id`.
         """
-        import pynapple
-
+        pynapple = import_module("pynapple")
         if roi is None:
             return pynapple.TsdTensor(t=self.time, d=self.data.transpose(2, 1, 0))
         return pynapple.TsdFrame(t=self.time, d=self.of(roi).T, columns=self.trial_id)

@@ -177,7 +177,8 @@ def _on_at(values: NDArray[Any], times: NDArray[Any], starts: NDArray[Any]) -> N
     if not len(times):
         return np.zeros(len(starts), dtype=bool)
     before = np.searchsorted(times, starts, "left") - 1
-    return (before >= 0) & (values[before] == 1)
+    on: NDArray[np.bool_] = (before >= 0) & (values[before] == 1)
+    return on
 
 
 def _closed(trial: Series, start: Any, end: Any, on: bool) -> Series:

@@ -65,7 +65,7 @@ def trial_windows(
         ``trial_id``, ``trial_start_time``, ``trial_stop_time`` (s); of one session.
     events : DataFrame or what has ``to_pandas()``
         ``event_type``, ``event_start_time`` (s); of the same session, within trials or not.
-    alignment : mapping or Series
+    alignment : mapping, Series, or relation of one row
         ``alignment_event_type``, ``alignment_time_shift``, ``start_event_type``,
         ``start_time_shift``, ``end_event_type``, ``end_time_shift`` (s); a row of AlignmentEvent.
     strict : bool
@@ -221,7 +221,8 @@ def _column(table: Mapping[Any, Any] | pd.DataFrame, name: str, what: str) -> An
 
 def _anchors(alignment: Any) -> Sequence[_Anchor]:
     """Give the anchors of the event, the start and the end."""
-    row = dict(alignment)
+    # a relation that was restricted to one row will do
+    row = alignment.fetch1() if hasattr(alignment, "fetch1") else dict(alignment)
     return [
         _Anchor(
             _column(row, f"{part}_event_type", "the alignment is"),

@@ -1,11 +1,21 @@
 """What several tests need: the sample lab, served, and settings of its own for each test."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from one_cache import ONE
+
+
+def pytest_configure():
+    """Let the processes that tests start be interrupted, also where this one runs in a background.
+
+    A shell lets its background jobs ignore SIGINT, and children inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,17 @@ class Desk:
         Data release that the manifest must name.
     access : Credentials, optional
         For a remote that is given by its address; otherwise looked up in ``settings``.
+
+    Attributes
+    ----------
+    tries : int
+        Requests for one file without progress, at most.
+    stall : float
+        Seconds without a byte after which a request counts as failed.
     """
+
+    tries = 5
+    stall = 30.0
 
     def __init__(
         self,
@@ -270,7 +280,14 @@ class Desk:
 
     def _fetch(self, wanted: Sequence[File], remote: Remote) -> dict[str, OneCacheError]:
         try:
-            fetch(wanted, remote, self.store, silent=self.silent)
+            fetch(
+                wanted,
+                remote,
+                self.store,
+                tries=self.tries,
+                stall=self.stall,
+                silent=self.silent,
+            )
         except TransferErrors as group:
             errors = group.errors
         except OneCacheError as error:

@@ -397,6 +397,56 @@ class Tables:
                 self._open_files()
         return written
 
+    def replace(self, name: str, rows: Any, *, meta: Mapping[str, Any] | None = None) -> Path:
+        """Write a whole table at once, in the place of the one that lies there.
+
+        Parameters
+        ----------
+        name : str
+            Table.
+        rows : pyarrow.Table
+            All of its rows, in any order and in their own types; a column ``id`` names them.
+        meta : mapping, optional
+            What the table says of itself, beside its dates.
+
+        Returns
+        -------
+        pathlib.Path
+            The file. Records of that table which were added and not saved are dropped.
+
+        Raises
+        ------
+        StoreError
+            The folder refuses or the disk is full; what was there before is still there.
+
+        Examples
+        --------
+        >>> import pyarrow
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     tables = Tables.open(Path(folder), silent=True)
+        ...     path = tables.replace("probes", pyarrow.table({"id": [2, 1]}))
+        ...     tables.rows("SELECT id FROM probes ORDER BY id")
+        [{'id': 1}, {'id': 2}]
+        """
+        if self.folder is None:
+            raise InvalidArgument("these tables have no folder to write a table into")
+        if not self._writable:
+            raise StoreError(f"{self.folder}: opened for reading only, nothing is saved there")
+        from one_cache.tables.save import Wanted, save
+
+        with self._lock:
+            wanted = Wanted(name, rows, None, meta or {}, merge=False)
+            written = save(self.folder, [wanted], silent=self._silent)
+            self._memory.drop(name)
+            self._open_files()
+        return written[name]
+
+    def refresh(self) -> None:
+        """Look which tables other processes have written since."""
+        with self._lock:
+            self._open_files()
+
     def _wanted(self, name: str, whole: bool, clobber: bool) -> Wanted:
         from one_cache.tables.save import Wanted
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _uuid(text: str) -> uuid.UUID | str:
+def _uuid(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text  # tables of other projects number their rows
     try:
         return uuid.UUID(text)
     except ValueError:

@@ -135,6 +135,13 @@ class Memory:
         kept.update(fresh)
         return list(fresh.values())
 
+    def drop(self, name: str) -> None:
+        """Forget the rows of one table."""
+        self._rows.pop(name, None)
+        self._by_id = {key: row for key, row in self._by_id.items() if key[0] != name}
+        if name == "datasets":
+            self._of_session.clear()
+
     def of_session(self, eid: str) -> list[Row]:
         """Give the datasets of one session."""
         return list(self._of_session.get(eid, {}).values())

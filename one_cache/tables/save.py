@@ -31,21 +31,26 @@ class Wanted:
     ----------
     name : str
         Kind of table.
-    rows : sequence of dict
-        New rows; they win over those of the same key in the files.
+    rows : sequence of dict, pyarrow.Table, or callable
+        New rows; they win over those of the same key in the files. What is called gives a
+        ``pyarrow.RecordBatchReader``, anew each time.
     opened : TableFile or None
         A table whose rows win over those that lie at the target.
     meta : mapping
         For ``one_metadata``; it wins over what the files say.
     merge : bool
         Whether the rows at the target stay.
+    keep : tuple of str
+        Columns whose values at the target stay, where the new rows are of the same key and
+        `merge` is false; so do all columns that the new rows lack.
     """
 
     name: str
-    rows: Sequence[Row]
+    rows: list[Row] | Any
     opened: TableFile | None
     meta: Mapping[str, Any]
     merge: bool = True
+    keep: tuple[str, ...] = ()
 
 
 def save(folder: Path, wanted: Sequence[Wanted], *, silent: bool) -> dict[str, Path]:
@@ -93,7 +98,7 @@ def _write(folder: Path, wanted: Wanted, *, silent: bool) -> Path:
     for _ in range(_ATTEMPTS):
         before = Stamp.of(target) if target.exists() else None
         files = _files(target if before and wanted.merge else None, wanted.opened)
-        total = 2 * sum(file.count for file in files) + len(wanted.rows)
+        total = 2 * sum(file.count for file in files)
         with (
             progress(total, "row", f"Saving {target.name}", silent) as bar,
             Draft(folder / shape.HIDDEN, wanted.name, bar) as draft,
@@ -147,11 +152,20 @@ def _opened(target: Path) -> TableFile | None:
         engine.close()
 
 
+def _arrow(name: str, rows: Any) -> Any:
+    """Give new rows as a source of Arrow batches, None where there are none."""
+    if callable(rows):
+        return rows()
+    if isinstance(rows, Sequence):
+        return as_arrow(name, rows) if rows else None
+    return rows
+
+
 def _merge(
     draft: Draft, wanted: Wanted, files: Sequence[TableFile]
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Write all rows; of two with one key, that of the earlier source."""
-    fresh = as_arrow(wanted.name, wanted.rows) if wanted.rows else None
+    fresh = _arrow(wanted.name, wanted.rows)
     kinds = _all_kinds(wanted.name, fresh, files)
     key = layout_of(wanted.name, list(kinds)).key
     streams = [draft.stream(fresh, kinds, key)] if fresh is not None else []
@@ -170,7 +184,7 @@ def _all_kinds(name: str, fresh: Any, files: Sequence[TableFile]) -> dict[str, s
         with engine.cursor() as cursor:
             parts = [f"({file.select})" for file in files]
             if fresh is not None:
-                cursor.register("fresh", fresh.slice(0, 0))
+                cursor.register("fresh", fresh.schema.empty_table())
                 parts.append("(SELECT * FROM fresh)")
             sql = f"DESCRIBE SELECT * FROM ({' UNION ALL BY NAME '.join(parts)})"
             found = {row[0]: row[1] for row in cursor.execute(sql).fetchall()}

@@ -145,8 +145,9 @@ class Remote(Protocol):
 _REGISTRY: dict[str, str] = {
     "": "one_cache.remotes.folder:FolderRemote",
     "file": "one_cache.remotes.folder:FolderRemote",
-    "http": "one_cache.remotes.http:HttpRemote",
-    "https": "one_cache.remotes.http:HttpRemote",
+    # an Alyx server or a plain one: the first question finds out
+    "http": "one_cache.remotes.web:WebRemote",
+    "https": "one_cache.remotes.web:WebRemote",
 }
 
 

@@ -46,8 +46,8 @@ class Questions:
         plan = search.plan(search.SESSIONS, terms)
         rows = map(records.session_row, self._asked(search.SESSIONS, plan, ids))
         found = {row["id"]: row for row in rows if plan.fits(row)}
-        for fits in plan.names:
-            having = self._eids_with(found, fits, plan.qc)
+        for name in plan.names:
+            having = self._eids_with(found, name, plan.qc)
             found = {eid: row for eid, row in found.items() if eid in having}
         return _newest_first(sorted(found.values(), key=lambda row: row["id"]))
 
@@ -64,8 +64,8 @@ class Questions:
         plan = search.plan(search.INSERTIONS, terms)
         rows = map(records.insertion_row, self._asked(search.INSERTIONS, plan, ids))
         found = {row["id"]: row for row in rows if plan.fits(row["session"])}
-        for fits in plan.names:
-            having = self._eids_with({row["eid"] for row in found.values()}, fits, plan.qc)
+        for name in plan.names:
+            having = self._eids_with({row["eid"] for row in found.values()}, name, plan.qc)
             found = {pid: row for pid, row in found.items() if row["eid"] in having}
         by_name = sorted(found.values(), key=lambda row: (row["name"], row["id"]))
         return _newest_first(by_name, lambda row: row["session"])
@@ -163,8 +163,16 @@ class Questions:
     def _every(self, path: str, params: Mapping[str, str] | None = None) -> list[Row]:
         return self._client.every(path, params, no_cache=self._no_cache)
 
-    def _by_ids(self, path: str, ids: Iterable[str], field: str = "id") -> list[Row]:
-        return self._client.by_ids(path, list(ids), field=field, no_cache=self._no_cache)
+    def _by_ids(
+        self,
+        path: str,
+        ids: Iterable[str],
+        field: str = "id",
+        params: Mapping[str, str] | None = None,
+    ) -> list[Row]:
+        return self._client.by_ids(
+            path, list(ids), field=field, params=params, no_cache=self._no_cache
+        )
 
     def _read(self, path: str, names: Iterable[str]) -> list[Row]:
         found = (
@@ -189,15 +197,13 @@ class Questions:
             if ids is None:
                 asked += self._every(endpoint.path, params)
             else:
-                asked += self._client.by_ids(
-                    endpoint.path, ids, params=params, no_cache=self._no_cache
-                )
+                asked += self._by_ids(endpoint.path, ids, params=params)
         return asked
 
-    def _eids_with(self, eids: Iterable[str], fits: Callable[[str], Any], qc: QC) -> set[str]:
+    def _eids_with(self, eids: Iterable[str], name: search.NameTest, qc: QC) -> set[str]:
         """Give those sessions that have a dataset of a fitting name on a server."""
-        asked = self._by_ids("/datasets", eids, "session__id")
-        rows = (self._dataset(one) for one in asked if fits(one["name"]))
+        asked = self._by_ids("/datasets", eids, "session__id", name.params)
+        rows = (self._dataset(one) for one in asked if name.fits(one["name"]))
         return {row["eid"] for row in rows if row["exists"] and QC.read(row["qc"]) <= qc}
 
     def _dataset(self, record: Mapping[str, Any]) -> Row:

@@ -127,6 +127,22 @@ class Clause:
 
 
 @dataclass(frozen=True)
+class NameTest:
+    """An expression that file names must match.
+
+    Attributes
+    ----------
+    fits : callable
+        Whether a name does.
+    params : dict
+        A filter of datasets that those which fit pass.
+    """
+
+    fits: Callable[[str], Any]
+    params: Params
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to ask the server, and what to test here.
 
@@ -136,7 +152,7 @@ class Plan:
         Filters; a session that fits is in the answer to at least one.
     tests : tuple of callable
         Each must hold for the row of a session.
-    names : tuple of callable
+    names : tuple of NameTest
         Tests of file names that the server cannot make: the session must have a dataset for
         each.
     qc : QC
@@ -145,7 +161,7 @@ class Plan:
 
     requests: tuple[Params, ...]
     tests: tuple[Callable[[Row], bool], ...]
-    names: tuple[Callable[[str], bool], ...] = ()
+    names: tuple[NameTest, ...] = ()
     qc: QC = QC.FAIL
 
     def fits(self, row: Row) -> bool:
@@ -192,7 +208,7 @@ def plan(endpoint: Endpoint, terms: Mapping[str, Any]) -> Plan:
     return Plan(
         _requests([clause for clause in clauses if clause.choice]),
         tuple(clause.test for clause in clauses if clause.test is not None),
-        tuple(re.compile(pattern).fullmatch for pattern in patterns),  # type: ignore[misc]
+        tuple(_name_test(pattern) for pattern in patterns),
         QC.FAIL if level is None else QC.read(level),
     )
 
@@ -277,18 +293,32 @@ def _dataset(value: Any) -> Clause:
     return Clause(tuple({"django": f"datasets__name__icontains,{text}"} for text in texts))
 
 
+def _name_test(pattern: str) -> NameTest:
+    try:
+        fits = re.compile(pattern).fullmatch
+    except re.error as error:
+        raise InvalidArgument(f"{pattern!r} is not a regular expression ({error})") from None
+    part = literal_in(pattern, wildcards=True)
+    return NameTest(fits, {"django": f"name__icontains,{part}"} if part else {})
+
+
 def _split_names(value: Any, *, wildcards: bool) -> tuple[list[str], list[str]]:
     """Tell the file names that only Python can match from those that the server knows whole.
 
     A dot stands for itself: no two files of a session differ in what stands in its place.
     """
-    names = [str(one) for one in listed(value)]
-    patterns = [name for name in names if wildcards and not _SAFE.fullmatch(name)]
-    return patterns, [name for name in names if name not in patterns]
+    plain, patterns = [], []
+    for one in map(str, listed(value)):
+        name = re.sub(r"\\(\W)", r"\1", one) if wildcards else one
+        if _SAFE.fullmatch(name) or not wildcards:
+            plain.append(name)
+        else:
+            patterns.append(one)
+    return patterns, plain
 
 
 def literal_in(pattern: str, *, wildcards: bool) -> str | None:
-    """Give a text that every value that `pattern` finds must contain, safe to be sent.
+    r"""Give a text that every value that `pattern` finds must contain, safe to be sent.
 
     Parameters
     ----------
@@ -308,15 +338,27 @@ def literal_in(pattern: str, *, wildcards: bool) -> str | None:
     ('KS0', 'FD_04')
     >>> literal_in("ephys.*World6?", wildcards=True), literal_in("a|b", wildcards=True)
     ('ephys', None)
+    >>> literal_in(r"spikes\.times\.\w+", wildcards=True)
+    'spikes.times.'
     """
-    if not wildcards:
-        found = [pattern]
-    elif re.search(r"[|()\\\[\]{}]", pattern):
-        return None
-    else:
+    runs = _literals(pattern) if wildcards else [pattern]
+    return max(filter(_is_safe, runs), key=len, default=None)
+
+
+def _literals(pattern: str) -> list[str]:
+    """Give the runs of characters that every match of an expression has, one after the other."""
+    tokens = re.findall(r"\\.|.", pattern, re.DOTALL)
+    if set("|()[]{}") & set(tokens):
+        return []
+    runs = [""]
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+        escaped = token[0] == "\\" and not token[1:].isalnum()
         # what stands before * or ? may be absent
-        found = re.split(r".[*?]\??|[.^$+]", pattern)
-    return max(filter(_is_safe, found), key=len, default=None)
+        if (escaped or token[0] not in "\\.^$+*?") and following not in ("*", "?"):
+            runs[-1] += token[-1]
+        else:
+            runs.append("")
+    return runs
 
 
 def _is_safe(text: str) -> bool:

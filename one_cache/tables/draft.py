@@ -63,18 +63,24 @@ class Draft:
         shutil.rmtree(self._spill, ignore_errors=True)
 
     def stream(
-        self, source: TableFile | Any, kinds: Mapping[str, str], order: Sequence[str]
+        self,
+        source: TableFile | Any,
+        kinds: Mapping[str, str],
+        order: Sequence[str],
+        kept: tuple[TableFile, Sequence[str]] | None = None,
     ) -> Any:
         """Read rows as a stream in the given types and order.
 
         Parameters
         ----------
-        source : TableFile or pyarrow.Table
+        source : TableFile, pyarrow.Table or pyarrow.RecordBatchReader
             The rows.
         kinds : mapping of str to str
             Columns and SQL types of the stream.
         order : sequence of str
             Columns to sort by; none when the rows are sorted.
+        kept : tuple of TableFile and sequence of str, optional
+            A table, and the columns whose values there win over those of `source`.
 
         Returns
         -------
@@ -84,10 +90,13 @@ class Draft:
         self._connections.append(connection)
         if isinstance(source, TableFile):
             register_file(connection, source.data, self._bar.update)
-            columns = source.columns
-        else:
+            return in_form(connection, source.columns, kinds, order)
+        columns = {name: quoted(name) for name in source.schema.names}
+        if kept is None:
             connection.register("source", source)
-            columns = {name: quoted(name) for name in source.column_names}
+        else:
+            connection.register("arriving", source)
+            columns |= _join(connection, list(columns), *kept)
         return in_form(connection, columns, kinds, order)
 
     def write(
@@ -160,3 +169,25 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _join(
+    connection: Any, arriving: Sequence[str], file: TableFile, keep: Sequence[str]
+) -> dict[str, str]:
+    """Put beside the arriving rows what a table says of the same ids; give the SQL of that."""
+    key = layout_of(file.name, arriving).key
+    taken = [name for name in file.columns if name in keep or name not in arriving]
+    items = ", ".join(
+        [*map(quoted, key), *(f"{quoted(name)} AS {quoted(f'kept {name}')}" for name in taken)]
+    )
+    by = ", ".join(map(quoted, key))
+    connection.execute(
+        f"CREATE TEMP VIEW source AS SELECT * FROM arriving "
+        f"LEFT JOIN (SELECT {items} FROM ({file.select})) USING ({by})"
+    )
+    return {
+        name: f"coalesce({quoted(f'kept {name}')}, {quoted(name)})"
+        if name in arriving
+        else quoted(f"kept {name}")
+        for name in taken
+    }

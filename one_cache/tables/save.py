@@ -104,7 +104,7 @@ def _write(folder: Path, wanted: Wanted, *, silent: bool) -> Path:
             Draft(folder / shape.HIDDEN, wanted.name, bar) as draft,
             explained(f"{target}: cannot be written"),
         ):
-            count, meta, kinds = _merge(draft, wanted, files)
+            count, meta, kinds = _merge(draft, wanted, files, _kept(target, wanted))
             # where locks lie, another process may have written meanwhile: merge again
             if wanted.merge and before != (Stamp.of(target) if target.exists() else None):
                 continue
@@ -153,22 +153,28 @@ def _opened(target: Path) -> TableFile | None:
 
 
 def _arrow(name: str, rows: Any) -> Any:
-    """Give new rows as a source of Arrow batches, None where there are none."""
+    """Give new rows as a source of Arrow batches."""
     if callable(rows):
         return rows()
-    if isinstance(rows, Sequence):
-        return as_arrow(name, rows) if rows else None
-    return rows
+    if not isinstance(rows, Sequence):
+        return rows
+    return as_arrow(name, rows or [dict.fromkeys(layout_of(name).columns)]).slice(0, len(rows))
+
+
+def _kept(target: Path, wanted: Wanted) -> TableFile | None:
+    """Give the table at the target when only some of its columns stay."""
+    return _opened(target) if wanted.keep and not wanted.merge and target.exists() else None
 
 
 def _merge(
-    draft: Draft, wanted: Wanted, files: Sequence[TableFile]
+    draft: Draft, wanted: Wanted, files: Sequence[TableFile], kept: TableFile | None
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Write all rows; of two with one key, that of the earlier source."""
-    fresh = _arrow(wanted.name, wanted.rows)
-    kinds = _all_kinds(wanted.name, fresh, files)
+    fresh = _arrow(wanted.name, wanted.rows) if wanted.rows or not files else None
+    kinds = _all_kinds(wanted.name, fresh, [*files, kept] if kept else files)
     key = layout_of(wanted.name, list(kinds)).key
-    streams = [draft.stream(fresh, kinds, key)] if fresh is not None else []
+    values = (kept, wanted.keep) if kept else None
+    streams = [draft.stream(fresh, kinds, key, values)] if fresh is not None else []
     streams += [draft.stream(file, kinds, () if file.shaped else key) for file in files]
     batches: Iterator[Any] = iter(streams[-1])
     for upper in reversed(streams[:-1]):
@@ -179,10 +185,10 @@ def _merge(
 
 def _all_kinds(name: str, fresh: Any, files: Sequence[TableFile]) -> dict[str, str]:
     """Give the columns that the sources have together, and types that hold the values of all."""
+    parts = [f"({file.select})" for file in files]
     engine = Engine()
     try:
         with engine.cursor() as cursor:
-            parts = [f"({file.select})" for file in files]
             if fresh is not None:
                 cursor.register("fresh", fresh.schema.empty_table())
                 parts.append("(SELECT * FROM fresh)")
@@ -191,10 +197,7 @@ def _all_kinds(name: str, fresh: Any, files: Sequence[TableFile]) -> dict[str, s
     finally:
         engine.close()
     layout = layout_of(name, list(found))
-    first = [column for column in layout.columns if column in found]
-    return shape.kinds_of(
-        name, {column: found[column] for column in dict.fromkeys([*first, *found])}
-    )
+    return shape.kinds_of(name, {**layout.columns, **found})
 
 
 def _listed(origin: Any) -> list[str]:

@@ -78,6 +78,8 @@ def main():
         big = Path(folder, "northlab/Subjects", PLACE, "raw_ephys_data/ephys.raw.npy")
         big.parent.mkdir()
         np.save(big, np.zeros((1 if given.smoke else 50) * 125_000))
+        for table in Path(folder).glob("*.pqt"):
+            table.unlink()
         Cache.index(folder, hash=True, silent=True)
         cache, one = Cache(folder, silent=True), open_one(folder)
         eid = cache.to_eid(PLACE)

@@ -181,8 +181,11 @@ class AlyxDouble:
                 pq.write_table(table.replace_schema_metadata(about), target)
                 archive.writestr(f"{name}.pqt", target.getvalue())
             archive.writestr("cache_info.json", json.dumps(meta))
-        counts = {"sessions": {"nrecs": len(sessions)}, "datasets": {"nrecs": len(rows)}}
-        return packed.getvalue(), {**meta, "tables": counts}
+        tables = {
+            "sessions": {"nrecs": len(sessions), "size": 4397},
+            "datasets": {"nrecs": len(rows), "size": 5026},
+        }
+        return packed.getvalue(), {**meta, "tables": tables}
 
 
 def session_table(pa, sessions):
@@ -273,7 +276,9 @@ class AlyxHandler(Handler):
         try:
             self.answer()
         except Refused as refused:
-            self.send(refused.status, refused.body)
+            text = isinstance(refused.body, str)
+            kind = "text/html; charset=utf-8" if text else "application/json"
+            self.send(refused.status, refused.body, kind)
 
     do_POST = do_PATCH = do_DELETE = do_PUT = do_HEAD = do_OPTIONS = do_GET
 
@@ -287,10 +292,13 @@ class AlyxHandler(Handler):
         elif path in ("/docs", "/cache/info") or re.fullmatch(r"/cache/info/\w+", path):
             self.send(301, kind="text/html; charset=utf-8", Location=f"{path}/")
         elif path.strip("/").partition("/")[0] in (*MODELS, "cache", "cache.zip"):
+            endpoint, _, name = path.strip("/").partition("/")
+            if endpoint in BY_UUID and name and not re.fullmatch(r"[0-9a-f-]{36}", name):
+                raise Refused(404, NOT_FOUND)
             self.require_login()
             self.answer_user(path.strip("/"), parse_qs(parts.query, keep_blank_values=True))
         else:
-            self.send(404, NOT_FOUND, "text/html; charset=utf-8")
+            raise Refused(404, NOT_FOUND)
 
     def give_token(self):
         missing = [name for name in ("username", "password") if not self.form.get(name)]
@@ -324,8 +332,6 @@ class AlyxHandler(Handler):
             self.give_info(name.removeprefix("info").strip("/"))
         elif not name:
             self.give_list(endpoint, {key: values[-1] for key, values in query.items()})
-        elif endpoint in BY_UUID and not re.fullmatch(r"[0-9a-f-]{36}", name):
-            self.send(404, NOT_FOUND, "text/html; charset=utf-8")
         else:
             record = self.double.lab.read(endpoint, name)
             if record is None:
@@ -336,14 +342,13 @@ class AlyxHandler(Handler):
     def give_info(self, tag):
         known = {one["name"] for one in self.double.lab.tables["tags"]}
         if tag and not re.fullmatch(r"\w+", tag):
-            self.send(404, NOT_FOUND, "text/html; charset=utf-8")
-        elif tag and tag not in known:
-            self.send(404, "Tag matching query does not exist.", "text/html; charset=utf-8")
-        else:
-            _, info = self.double.cache_zip(tag or None)
-            if self.double.tables_root_on_http:
-                info["location"] = f"{self.double.data_url}/tables/{tag or 'all'}/cache.zip"
-            self.send(200, info)
+            raise Refused(404, NOT_FOUND)
+        if tag and tag not in known:
+            raise Refused(404, "Tag matching query does not exist.")
+        _, info = self.double.cache_zip(tag or None)
+        if self.double.tables_root_on_http:
+            info["location"] = f"{self.double.data_url}/tables/{tag or 'all'}/cache.zip"
+        self.send(200, info)
 
     def give_list(self, endpoint, query):
         found = self.double.lab.list(endpoint, query)
@@ -353,7 +358,9 @@ class AlyxHandler(Handler):
         def page(begin):
             host = self.headers["Host"]
             more = {**query, "limit": limit, "offset": begin}
-            return f"http://{host}/{endpoint}?{urlencode(more)}"
+            if not begin:
+                del more["offset"]
+            return f"http://{host}/{endpoint}?{urlencode(sorted(more.items()))}"
 
         self.send(
             200,

@@ -14,6 +14,13 @@ import re
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data" / "alyx"
+CHOICES = (
+    "auto_datetime, data_dataset_session_related, end_time, extended_qc, field_of_view, id, json, "
+    "lab, lab_id, location, location_id, n_correct_trials, n_trials, name, narrative, number, "
+    "parent_session, parent_session_id, probe_insertion, procedures, projects, qc, session, "
+    "start_time, subject, subject_id, task_protocol, tasks, type, users, "
+    "wateradmin_session_related"
+)
 QC = {"NOT_SET": 0, "PASS": 10, "WARNING": 30, "FAIL": 40, "CRITICAL": 50}
 
 
@@ -354,7 +361,8 @@ class Lab:
                 found = [one for one in found if tests[name](one, value)]
         if "django" in query:
             found = self.django(found, query["django"], self.insertion_fields)
-        return found
+        # here a join does not show
+        return list({one["id"]: one for one in found}.values())
 
     def _files(self, query):
         found = self.file_records()
@@ -389,8 +397,7 @@ class Lab:
             names, lookup = split_lookup(path.removeprefix("~"))
             get = fields.get("__".join(names))
             if get is None:
-                choices = ", ".join(sorted({name.partition("__")[0] for name in fields}))
-                detail = f"Cannot resolve keyword '{names[0]}' into field. Choices are: {choices}"
+                detail = f"Cannot resolve keyword '{names[0]}' into field. Choices are: {CHOICES}"
                 raise Refused(500, {"status_code": 500, "detail": detail})
             wanted = self._value(raw)
             holds = [[compare(lookup, value, wanted) for value in get(self, one)] for one in found]

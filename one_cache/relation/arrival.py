@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -247,8 +248,7 @@ def _arrow_of(heading: Heading, rows: Sequence[Mapping[str, Any]]) -> Any:
     """Give rows as an Arrow table of the types of a heading."""
     import pyarrow as pa
 
-    nulls = ", ".join(f"NULL::{one.type} AS {quoted(one.name)}" for one in heading.columns)
-    schema = Query(f"SELECT {nulls} LIMIT 0").answer(what="cannot make a table")[0].schema
+    schema = _schema(tuple((one.name, one.type) for one in heading.columns))
     return pa.table(
         [
             _array(name, [row.get(name) for row in rows], schema.field(name).type)
@@ -256,3 +256,10 @@ def _arrow_of(heading: Heading, rows: Sequence[Mapping[str, Any]]) -> Any:
         ],
         schema=schema,
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _schema(columns: tuple[tuple[str, str], ...]) -> Any:
+    """Give the Arrow schema of columns of these names and types, as the engine makes it."""
+    nulls = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in columns)
+    return Query(f"SELECT {nulls} LIMIT 0").answer(what="cannot make a table")[0].schema

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from operator import index
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from one_cache.errors import InvalidArgument, NotOneRow
 from one_cache.relation.heading import Heading
@@ -116,8 +117,8 @@ class Rows:
         frame = pd.DataFrame(
             {name: as_array(self.heading[name], table[name]) for name in names}
         ).infer_objects()
-        index = [name for name in self.heading.primary_key if name in names]
-        return frame.set_index(index) if index else frame
+        key = [name for name in self.heading.primary_key if name in names]
+        return frame.set_index(key) if key else frame
 
     def to_arrays(
         self,
@@ -318,9 +319,11 @@ class Rows:
             terms += [f"r.{quoted(name)} {way}" for name in self._names([match["name"]])]
         end = f" ORDER BY {', '.join(terms)}" if terms else ""
         for word, number in (("LIMIT", limit), ("OFFSET", offset or None)):
-            if number is not None and (not isinstance(number, int) or number < 0):
+            if number is None:
+                continue
+            if not isinstance(number, SupportsIndex) or index(number) < 0:
                 raise InvalidArgument(f"{word.lower()} is a whole number, got {number!r}")
-            end += f" {word} {number}" if number is not None else ""
+            end += f" {word} {index(number)}"
         return end
 
 

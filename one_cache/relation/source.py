@@ -18,6 +18,7 @@ from one_cache.tables.schema import literal, quoted
 if TYPE_CHECKING:
     import duckdb
 
+_PIECES = 64
 _COUNT = itertools.count()
 
 
@@ -99,7 +100,10 @@ class Memory:
         import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
         old = self._table
-        self._table = pa.concat_tables([old, rows.select(old.column_names).cast(old.schema)])
+        new = pa.concat_tables([old, rows.select(old.column_names).cast(old.schema)])
+        # many small pieces are slow to read
+        pieces = new.column(0).num_chunks if new.num_columns else 0
+        self._table = new.combine_chunks() if pieces > _PIECES else new
 
 
 class ParquetFile:

@@ -140,7 +140,7 @@ def test_windows_are_found_from_relations(trial, trial_event):
         alignment & {"alignment_name": "center_button"},
         strict=True,
     )
-    expected = pd.read_csv(DATA / "windows_datajoint.csv")
+    expected = pd.read_parquet(DATA / "windows_datajoint.parquet")
     expected = expected[expected.alignment_name == "center_button"].event.to_numpy()
     np.testing.assert_array_equal(windows.event, expected)
 

@@ -71,7 +71,7 @@ def event_table(*rows):
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_strict_windows_are_those_of_datajoint(trials, events, alignments, name):
-    expected = pd.read_csv(DATA / "windows_datajoint.csv")
+    expected = pd.read_parquet(DATA / "windows_datajoint.parquet")
     expected = expected[expected.alignment_name == name].drop(columns="alignment_name")
     found = trial_windows(ctrl(trials), events, alignments.loc[name], strict=True)
     pd.testing.assert_frame_equal(found, expected.reset_index(drop=True), check_exact=True)

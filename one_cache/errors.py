@@ -321,4 +321,7 @@ def near_misses(name: str, known: Iterable[str], most: int = 3) -> str:
     ''
     """
     near = difflib.get_close_matches(name, list(known), n=most, cutoff=0.6)
+    # what is much farther than the nearest is noise
+    close = [difflib.SequenceMatcher(None, one, name).ratio() for one in near]
+    near = [one for one, ratio in zip(near, close, strict=True) if ratio > close[0] - 0.1]
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

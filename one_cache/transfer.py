@@ -16,6 +16,7 @@ from typing import NoReturn
 from one_cache.errors import (
     InvalidArgument,
     OneCacheError,
+    StoreError,
     SizeMismatch,
     TransferErrors,
     TransferFailed,
@@ -233,7 +234,9 @@ def _total(files: Sequence[File]) -> int | None:
 def _raise(errors: Mapping[str, Exception], done: Sequence[File]) -> NoReturn:
     """Raise the one error, or all of them together."""
     found = list(errors.values())
-    if len(found) == 1:
+    refusals = {error.errno if isinstance(error, StoreError) else None for error in found}
+    if len(found) == 1 or (len(refusals) == 1 and None not in refusals):
+        # the disk says the same of each file
         error = found[0]
         if isinstance(error, OneCacheError):
             error.done = done

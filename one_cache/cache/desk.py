@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from one_cache import settings
 from one_cache.catalogue import Catalogue, RemoteCatalogue, TableCatalogue
 from one_cache.errors import (
+    CacheWarning,
     HashMismatch,
     InvalidArgument,
     ModeError,
@@ -173,6 +174,7 @@ class Desk:
     def _catalogue(self, query_type: str | None = None) -> Catalogue:
         """Give who answers a call of this `query_type`."""
         if not self.policy(query_type).asks:
+            self._warn_of_no_tables()
             return TableCatalogue(self.tables)
         remote = self._require_remote()
         if self._remote_tables is None:
@@ -180,6 +182,17 @@ class Desk:
         if self._remote_tables is None:
             return RemoteCatalogue(remote, self.tables)
         return TableCatalogue(self._remote_tables, memory=self.tables)
+
+    def _warn_of_no_tables(self) -> None:
+        if ("no tables", "") not in self._warned and not self.tables.count("sessions"):
+            self._warn_once(
+                "no tables",
+                "",
+                f"no access tables in {self.tables_dir}: nothing can be found. Save some in "
+                "remote mode (save_cache), load others (load_cache), or make them "
+                "(one-cache index)",
+                CacheWarning,
+            )
 
     def _require_remote(self) -> Remote:
         remote = self.remote

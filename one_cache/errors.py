@@ -12,6 +12,7 @@ The ALF names are those that users of ONE-api catch already::
     │   │   ├── QCExcluded                                   there is one, its QC keeps it out
     │   │   ├── NotOnServer                                  it is known, no server holds it
     │   │   └── NotInCache                                   known, not on disk, may not be fetched
+    │   │       └── QueryNotCached                           no answer is kept, and none may be asked
     │   ├── ALFMultipleObjectsFound       LookupError        the name fits several
     │   ├── ALFMultipleCollectionsFound   LookupError        ... in several collections
     │   └── ALFMultipleRevisionsFound     LookupError        ... in several (default) revisions
@@ -44,7 +45,9 @@ The ALF names are those that users of ONE-api catch already::
     │   ├── Forbidden                     PermissionError    401, 403
     │   ├── TransferFailed                ConnectionError    cut, reset, stalled, 5xx; can heal
     │   └── TransferErrors                                   several files of one call failed
-    └── RemoteError                       OSError            a server's answer that is no answer
+    ├── RemoteError                       OSError            a server's answer that is no answer
+    │   └── ServerTimeout                 TimeoutError       it gave up, or did not answer in time
+    └── DependencyMissing                 ImportError        an optional package is not installed
 
 Warnings: :class:`ALFWarning` (revisions), :class:`QCWarning` (a FAIL or CRITICAL dataset was
 loaded), :class:`CacheWarning` (everything else that one should know and that stops nothing).
@@ -103,6 +106,10 @@ class NotOnServer(ALFObjectNotFound):
 
 class NotInCache(ALFObjectNotFound):
     """The dataset is known, its file is not on disk, and this mode fetches nothing."""
+
+
+class QueryNotCached(NotInCache):
+    """No answer to this query is kept here, and this mode asks nobody."""
 
 
 class ALFMultipleObjectsFound(ALFError, LookupError):
@@ -283,6 +290,14 @@ class RemoteError(OneCacheError, OSError):
     def __init__(self, message: str = "", status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ServerTimeout(RemoteError, TimeoutError):
+    """The server or its database gave up on a question, or did not answer in time."""
+
+
+class DependencyMissing(OneCacheError, ImportError):
+    """A package that only this part needs is not installed."""
 
 
 class CacheWarning(UserWarning):

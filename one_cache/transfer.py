@@ -16,8 +16,8 @@ from typing import NoReturn
 from one_cache.errors import (
     InvalidArgument,
     OneCacheError,
-    StoreError,
     SizeMismatch,
+    StoreError,
     TransferErrors,
     TransferFailed,
 )

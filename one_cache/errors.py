@@ -12,7 +12,7 @@ The ALF names are those that users of ONE-api catch already::
     │   │   ├── QCExcluded                                   there is one, its QC keeps it out
     │   │   ├── NotOnServer                                  it is known, no server holds it
     │   │   └── NotInCache                                   known, not on disk, may not be fetched
-    │   │       └── QueryNotCached                           no answer is kept, and none may be asked
+    │   │       └── QueryNotCached                           no answer is kept, none may be asked
     │   ├── ALFMultipleObjectsFound       LookupError        the name fits several
     │   ├── ALFMultipleCollectionsFound   LookupError        ... in several collections
     │   └── ALFMultipleRevisionsFound     LookupError        ... in several (default) revisions

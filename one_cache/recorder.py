@@ -87,11 +87,14 @@ class Recorder:
     >>> recorder.add(Entry("dataset", "d1", eid="s1", rel_path="alf/licks.times.npy"))
     >>> recorder.dataset_ids, recorder.session_ids
     (['d1'], ['s1'])
+    >>> recorder.has("dataset", "d1")
+    True
     """
 
     def __init__(self, *, on: bool = False) -> None:
         self.on = on
         self._entries: list[Entry] = []
+        self._known: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -105,6 +108,7 @@ class Recorder:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
+        self._known = {(entry.kind, entry.id) for entry in self._entries}
         self._lock = threading.Lock()
 
     def add(self, entry: Entry) -> None:
@@ -112,11 +116,17 @@ class Recorder:
         if self.on:
             with self._lock:
                 self._entries.append(entry)
+                self._known.add((entry.kind, entry.id))
+
+    def has(self, kind: str, id: str) -> bool:
+        """Tell whether something is recorded already, for what is read often and noted once."""
+        return (kind, id) in self._known
 
     def clear(self) -> None:
         """Forget all entries."""
         with self._lock:
             self._entries.clear()
+            self._known.clear()
 
     @property
     def dataset_ids(self) -> list[str]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import re
 import tempfile
 import threading
-import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from one_cache.errors import InvalidArgument, StoreError, TableCorrupt, TableError
+from one_cache.tables.forks import mind_forks
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 # questions of tables need little; a sort of a large table spills to disk beyond this
 MEMORY = "512MB"
 THREADS = 4
+# how DuckDB speaks of a file whose content cannot be read
+_OF_A_FILE = re.compile(r"(?i)parquet|magic bytes|decompress|snappy|zstd|thrift|TProtocol")
 
 
 def connect(*, memory: str = MEMORY, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -88,10 +93,8 @@ def explained(what: str) -> Iterator[None]:
     except duckdb.Error as error:
         text = str(error)
         if "No space left" in text:
-            import errno
-
             raise StoreError(f"{what}: the disk is full: {text}", errno.ENOSPC) from error
-        if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
+        if isinstance(error, duckdb.IOException) or _OF_A_FILE.search(text):
             raise TableCorrupt(f"{what}: {text}") from error
         raise TableError(f"{what}: {text}") from error
 
@@ -126,17 +129,12 @@ class Engine:
 
     def __init__(self) -> None:
         self._start()
-        _ENGINES.add(self)
+        mind_forks(self)
 
     def _start(self) -> None:
         self._lock = threading.Lock()
         self._root: duckdb.DuckDBPyConnection | None = None
         self._idle: list[duckdb.DuckDBPyConnection] = []
-
-    @property
-    def started(self) -> bool:
-        """Whether there is a database yet."""
-        return self._root is not None
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -173,18 +171,9 @@ class Engine:
             Its rows.
         """
         with self.cursor() as cursor, explained(what):
-            cursor.execute(sql, list(params))
+            cursor.execute(sql, [str(one) if isinstance(one, UUID) else one for one in params])
             names = [column[0] for column in cursor.description or ()]
             return names, cursor.fetchall()
-
-    def close(self) -> None:
-        """Free the database; the next question opens another."""
-        with self._lock:
-            for cursor in self._idle:
-                cursor.close()
-            if self._root is not None:
-                self._root.close()
-            self._idle, self._root = [], None
 
     def forsake(self) -> None:
         """Start anew in a forked child, where the threads of the old database do not exist."""
@@ -193,15 +182,3 @@ class Engine:
                 # to close it, or to let it be collected, would wait for those threads for ever
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         self._start()
-
-
-_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for engine in list(_ENGINES):
-        engine.forsake()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

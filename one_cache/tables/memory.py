@@ -20,8 +20,8 @@ def _plain(column: str, value: Any) -> Any:
     """Bring one value to the type in which tables hold it."""
     if isinstance(value, uuid.UUID):
         return str(value)
-    if column in ("id", "eid"):
-        return "" if value is None else str(value).lower()
+    if column in ("id", "eid") and (value is None or isinstance(value, str)):
+        return (value or "").lower()
     if column == "qc":
         return QC.NOT_SET.name if value is None else QC.read(value).name
     if column == "projects" and isinstance(value, (list, tuple)):
@@ -72,6 +72,8 @@ def read_row(name: str, record: Session | Dataset | Mapping[str, Any]) -> Row:
         row.update((column, _plain(column, value)) for column, value in values.items())
     except ValueError as error:
         raise InvalidArgument(f"cannot add to the table of {name}: {error}") from error
+    texts = (column for column, kind in layout.columns.items() if kind == "VARCHAR")
+    row.update((column, "") for column in texts if row[column] is None and column != "hash")
     for column in ("id", "rel_path"):
         if column in layout.needed and not row[column]:
             raise InvalidArgument(f"cannot add to the table of {name}: no {column!r} in {row}")
@@ -137,10 +139,25 @@ class Memory:
 
     def drop(self, name: str) -> None:
         """Forget the rows of one table."""
-        self._rows.pop(name, None)
-        self._by_id = {key: row for key, row in self._by_id.items() if key[0] != name}
+        self.forget(name, self.rows(name))
+
+    def forget(self, name: str, rows: Iterable[Row]) -> None:
+        """Forget these very rows; one that was replaced meanwhile stays.
+
+        Parameters
+        ----------
+        name : str
+            Table.
+        rows : iterable of dict
+            As :meth:`rows` gave them.
+        """
+        gone = {id(row) for row in rows}
+        kept = {key: row for key, row in self._rows.get(name, {}).items() if id(row) not in gone}
+        self._rows[name] = {}
         if name == "datasets":
             self._of_session.clear()
+        self._by_id = {key: row for key, row in self._by_id.items() if key[0] != name}
+        self.put(name, kept.values())
 
     def of_session(self, eid: str) -> list[Row]:
         """Give the datasets of one session."""

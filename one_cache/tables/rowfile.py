@@ -8,7 +8,8 @@ not; it is made anew whenever the table changes.
 
 ::
 
-    magic | records | texts | order of ids | sessions | footer (JSON) | length of footer | magic
+    magic | records | texts | order of ids | sessions | distinct texts | footer (JSON) | its length
+    | magic
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 LENGTH = struct.Struct("<I")
 OFFSET = struct.Struct("<q")
 SESSION = struct.Struct("<16sq")
+Field = tuple[int, int, Callable[..., Any]]
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 
 
@@ -129,29 +131,31 @@ class RowFile:
         self._grouped: bool = self.footer["grouped"]
         stored = self.columns[1:] if self._grouped else self.columns
         self._record = record_of([kinds[column] for column in stored])
-        self._decoders = [self._decoder(kinds[column]) for column in stored]
+        self._fields = self._placed([(column, kinds[column]) for column in stored])
         self._texts: int = self.footer.get("texts", 0)
         self._order: int = self.footer.get("order", 0)
         self._sessions: int = self.footer.get("sessions", 0)
-        self._session_count = (end - length - self._sessions) // SESSION.size
+        self._session_count: int = self.footer.get("session_count", 0)
         self._known: dict[int, str] = {}
 
     def close(self) -> None:
         """Let go of the file."""
         self._map.close()
 
-    def of_session(self, eid: str) -> list[tuple[Any, ...]]:
+    def of_session(self, eid: str, columns: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         """Give the rows of one session.
 
         Parameters
         ----------
         eid : str
             A UUID as text.
+        columns : sequence of str
+            Which to give, of those other than ``eid``; all, in the order of `columns`, when none
+            is named.
 
         Returns
         -------
         list of tuple
-            Values in the order of `columns`.
         """
         raw = uuid_bytes(eid)
         if raw is None or not self._grouped:
@@ -161,8 +165,14 @@ class RowFile:
             return []
         first, last = self._start_of(at), self._start_of(at + 1)
         size = self._record.size
-        block = self._map[_FIRST + first * size : _FIRST + last * size]
-        return [(eid, *self._decoded(fields)) for fields in self._record.iter_unpack(block)]
+        records = self._record.iter_unpack(self._map[_FIRST + first * size : _FIRST + last * size])
+        if columns:
+            wanted = [self._fields[column] for column in columns]
+            return [
+                tuple([decode(*record[start:end]) for start, end, decode in wanted])
+                for record in records
+            ]
+        return [(eid, *self._decoded(record)) for record in records]
 
     def find(self, ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         """Give the row of each id that is there; of several, the first in the table's order.
@@ -185,6 +195,14 @@ class RowFile:
             if at < self._count and self._id_at(at) == raw:
                 found[one] = self._row(self._row_at(at))
         return found
+
+    def distinct(self, column: str) -> list[str] | None:
+        """Give the distinct texts of a column, sorted; None when there are too many to keep."""
+        if column not in self.footer.get("distinct", {}):
+            return None
+        start, count = self.footer["distinct"][column]
+        offsets = memoryview(self._map)[start : start + 8 * count].cast("q")
+        return sorted({text for text in map(self._text, offsets) if text is not None})
 
     # -- where things lie ------------------------------------------------------------------
 
@@ -217,11 +235,11 @@ class RowFile:
 
     # -- what they mean --------------------------------------------------------------------
 
-    def _decoded(self, fields: Sequence[Any]) -> list[Any]:
-        rest = iter(fields)
-        return [decode(*(next(rest) for _ in range(width))) for width, decode in self._decoders]
+    def _decoded(self, record: Sequence[Any]) -> list[Any]:
+        return [decode(*record[start:end]) for start, end, decode in self._fields.values()]
 
-    def _decoder(self, kind: str) -> tuple[int, Callable[..., Any]]:
+    def _placed(self, kinds: Sequence[tuple[str, str]]) -> dict[str, Field]:
+        """Say for each column which fields of a record hold it, and what reads them."""
         decode: Mapping[str, Callable[..., Any]] = {
             "uuid": uuid_text,
             "text": self._text,
@@ -231,7 +249,12 @@ class RowFile:
             "flag": lambda value: None if value == NOTHING else bool(value),
             "day": lambda value: None if value == NO_DAY else dt.date.fromordinal(_EPOCH + value),
         }
-        return len(FIELDS[kind]), decode[kind]
+        placed, start = {}, 0
+        for column, kind in kinds:
+            end = start + len(FIELDS[kind])
+            placed[column] = (start, end, decode[kind])
+            start = end
+        return placed
 
     def _text(self, offset: int) -> str | None:
         if offset == NOTHING:

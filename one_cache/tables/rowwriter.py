@@ -24,11 +24,13 @@ from one_cache.tables.rowfile import (
     NO_DAY,
     NO_NUMBER,
     NOTHING,
+    SESSION,
 )
 
 logger = logging.getLogger(__name__)
 
 _REMEMBERED = 250_000  # texts; further ones are written again rather than held in memory
+_VOCABULARY = 65_536  # distinct texts; of columns with more, none are listed
 _ENTRY = np.dtype([("id", ">u8", 2), ("row", "<u4")])
 _DASHES = (8, 13, 18, 23)
 _NIBBLES = np.full(256, 255, np.uint8)
@@ -115,6 +117,7 @@ class RowWriter:
         self._aside = [TemporaryFile(dir=path.parent) for _ in range(16)]  # noqa: SIM115
         self._heap_size = 0
         self._offsets: dict[str, int] = {}
+        self._distinct: dict[str, set[int]] = {}
         self._count = 0
         self._sessions: list[bytes] = []
         self._last = b""
@@ -178,7 +181,10 @@ class RowWriter:
             self._put_aside(ids)
 
     def _put_text(self, records: Any, name: str, column: Any) -> None:
-        records[name] = self._texts(column)
+        records[name] = places = self._texts(column)
+        known = self._distinct.setdefault(name, set())
+        if len(known) <= _VOCABULARY:
+            known.update(np.unique(places).tolist())
 
     def _put_digest(self, records: Any, name: str, column: Any) -> None:
         form = f"{name}.form"
@@ -252,6 +258,8 @@ class RowWriter:
             self._write_order()
             footer["sessions"] = self._file.tell()
             self._file.writelines(self._sessions)
+            footer["session_count"] = sum(map(len, self._sessions)) // SESSION.size
+            footer["distinct"] = self._write_distinct()
         raw = json.dumps(footer).encode()
         self._file.write(raw + LENGTH.pack(len(raw)) + MAGIC)
         self._file.flush()
@@ -279,6 +287,15 @@ class RowWriter:
             if (np.diff(first[order]) == 0).any():
                 order = np.lexsort((second, first))
             self._file.write(entries["row"][order].tobytes())
+
+    def _write_distinct(self) -> dict[str, tuple[int, int]]:
+        """Write where the texts of each column lie, for columns with few; say where that is."""
+        said = {}
+        for name, places in self._distinct.items():
+            if len(places) <= _VOCABULARY:
+                said[name] = (self._file.tell(), len(places))
+                self._file.write(np.array(sorted(places), "<i8").tobytes())
+        return said
 
     def close(self) -> None:
         """Let go of the files."""

@@ -136,20 +136,12 @@ def _files(target: Path | None, opened: TableFile | None) -> list[TableFile]:
     if target is not None:
         # a copy in shape is sorted already
         found = shape.find(target, [shape.beside(target.parent)])
-        lying = found[0] if found else _opened(target)
+        lying = found[0] if found else open_file(Engine(), target)
         if lying is not None and opened is not None and opened.path == lying.path:
             return [lying]
         if lying is not None:
             files.append(lying)
     return files
-
-
-def _opened(target: Path) -> TableFile | None:
-    engine = Engine()
-    try:
-        return open_file(engine, target)
-    finally:
-        engine.close()
 
 
 def _arrow(name: str, rows: Any) -> Any:
@@ -163,7 +155,11 @@ def _arrow(name: str, rows: Any) -> Any:
 
 def _kept(target: Path, wanted: Wanted) -> TableFile | None:
     """Give the table at the target when only some of its columns stay."""
-    return _opened(target) if wanted.keep and not wanted.merge and target.exists() else None
+    return (
+        open_file(Engine(), target)
+        if wanted.keep and not wanted.merge and target.exists()
+        else None
+    )
 
 
 def _merge(
@@ -186,16 +182,12 @@ def _merge(
 def _all_kinds(name: str, fresh: Any, files: Sequence[TableFile]) -> dict[str, str]:
     """Give the columns that the sources have together, and types that hold the values of all."""
     parts = [f"({file.select})" for file in files]
-    engine = Engine()
-    try:
-        with engine.cursor() as cursor:
-            if fresh is not None:
-                cursor.register("fresh", fresh.schema.empty_table())
-                parts.append("(SELECT * FROM fresh)")
-            sql = f"DESCRIBE SELECT * FROM ({' UNION ALL BY NAME '.join(parts)})"
-            found = {row[0]: row[1] for row in cursor.execute(sql).fetchall()}
-    finally:
-        engine.close()
+    with Engine().cursor() as cursor:
+        if fresh is not None:
+            cursor.register("fresh", fresh.schema.empty_table())
+            parts.append("(SELECT * FROM fresh)")
+        sql = f"DESCRIBE SELECT * FROM ({' UNION ALL BY NAME '.join(parts)})"
+        found = {row[0]: row[1] for row in cursor.execute(sql).fetchall()}
     layout = layout_of(name, list(found))
     return shape.kinds_of(name, {**layout.columns, **found})
 

@@ -1,0 +1,555 @@
+"""The class that answers every question about sessions, datasets and any other table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from one_cache.errors import InvalidArgument, ManifestMismatch, StoreError
+from one_cache.records import QC, Dataset, Session
+from one_cache.tables.memory import Row, read_row
+from one_cache.tables.schema import LAYOUTS, QC_NAMES, layout_of, quoted
+from one_cache.tables.shelf import Shelf, rows_as_dicts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from one_cache.tables.rowfile import RowFile
+    from one_cache.tables.save import Wanted
+
+_REMEMBERED = 1024  # sessions whose datasets are kept in memory after they were asked for
+_FEW = 200  # sessions or ids that are looked up one by one in less time than a scan takes
+_CHUNK = 1 << 20  # bytes
+_SESSION, _DATASET = list(LAYOUTS["sessions"].columns), list(LAYOUTS["datasets"].columns)
+_LEVELS = {name: QC[name] for name in QC_NAMES}
+
+Record = TypeVar("Record", Session, Dataset)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    str
+        Hex digest.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _extra(row: Row, known: Sequence[str]) -> Row:
+    if len(row) == len(known):
+        return {}
+    return {column: row[column] for column in row if column not in known}
+
+
+def _session(row: Row) -> Session:
+    return Session(
+        row["id"],
+        row["lab"],
+        row["subject"],
+        row["date"],
+        row["number"],
+        row["task_protocol"],
+        row["projects"],
+        _extra(row, _SESSION),
+    )
+
+
+def _dataset(row: Row) -> Dataset:
+    qc = row["qc"]
+    return Dataset(
+        row["id"],
+        row["eid"],
+        row["rel_path"],
+        row["file_size"],
+        row["hash"] or None,
+        row["exists"],
+        _LEVELS[qc] if qc in _LEVELS else QC.read(qc),
+        row["default_revision"],
+        _extra(row, _DATASET),
+    )
+
+
+class Tables:
+    """The access tables of one folder, with what was added to them since.
+
+    Make one with :meth:`open`. Questions may be asked from several threads and after a fork. A
+    file that is replaced on disk is opened again at the next question, unless it is pinned.
+
+    Attributes
+    ----------
+    folder : pathlib.Path or None
+        Where the files lie; None for tables that live in memory only.
+
+    Examples
+    --------
+    >>> tables = Tables.open(None)
+    >>> tables.add("sessions", [Session("e1", "lab", "mouse", number=1)])
+    >>> tables.rows("SELECT subject FROM sessions WHERE id = ?", ["e1"])
+    [{'subject': 'mouse'}]
+    """
+
+    def __init__(self, shelf: Shelf, *, writable: bool, silent: bool) -> None:
+        self.folder = shelf.folder
+        self._shelf = shelf
+        self._writable = writable
+        self._silent = silent
+        self._origins: dict[str, set[str]] = {}
+        # datasets of sessions, as long as the edition they come from is the current one
+        self._answers: OrderedDict[str, tuple[Dataset, ...]] = OrderedDict()
+        self._answered: object = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path | None,
+        *,
+        writable: bool = True,
+        pins: Mapping[str, str] | None = None,
+        silent: bool = False,
+    ) -> Tables:
+        """Open the tables of a folder.
+
+        A large table that was not written here is brought into shape at its first opening:
+        sorted, beside the original or, where nothing may be written there, in the user's cache.
+
+        Parameters
+        ----------
+        folder : pathlib.Path or None
+            Each ``*.pqt`` in it that is an access table; None for empty tables in memory.
+        writable : bool
+            Whether something may be made in the folder.
+        pins : mapping of str to str, optional
+            Table and the SHA-256 that its file must have.
+        silent : bool
+            No progress bar.
+
+        Returns
+        -------
+        Tables
+
+        Raises
+        ------
+        ManifestMismatch
+            A file is not the one that is pinned.
+        TableError
+            A file cannot be read as a table; see :func:`one_cache.tables.files.open_file`.
+        """
+        for name, expected in (pins or {}).items():
+            path = None if folder is None else folder / f"{name}.pqt"
+            got = sha256_of(path) if path is not None and path.is_file() else "no such table"
+            if got != expected:
+                raise ManifestMismatch(
+                    f"table {name!r} in {folder}: the manifest expects sha256 {expected}, "
+                    f"got {got}"
+                )
+        shelf = Shelf(folder, writable=writable, silent=silent, pinned=pins is not None)
+        shelf.open()
+        return cls(shelf, writable=writable, silent=silent)
+
+    # -- what there is ---------------------------------------------------------------------
+
+    def names(self) -> tuple[str, ...]:
+        """Name the tables."""
+        return tuple(self._shelf.names())
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Name the columns of a table."""
+        return tuple(self._shelf.ask(f"SELECT * FROM {quoted(name)} LIMIT 0")[0])
+
+    def meta(self, name: str) -> dict[str, Any]:
+        """Give what a table says of itself (``one_metadata``)."""
+        files = self._shelf.current().files
+        return dict(files[name].meta) if name in files else {}
+
+    def count(self, name: str) -> int:
+        """Count the rows of a table."""
+        return int(self._shelf.ask(f"SELECT count(*) FROM {quoted(name)}")[1][0][0])
+
+    def hashes(self) -> dict[str, str]:
+        """Give the SHA-256 of each table file on disk."""
+        files = self._shelf.current().files
+        return {name: sha256_of(file.path) for name, file in sorted(files.items())}
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there are records that were not saved."""
+        return bool(self._shelf.memory)
+
+    # -- questions -------------------------------------------------------------------------
+
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Ask in SQL.
+
+        Parameters
+        ----------
+        sql : str
+            Over the names of the tables, with ``?`` for each of `params`. To compare with many
+            values pass them as one list: ``id IN (SELECT unnest(?))``.
+        params : sequence
+            Values.
+
+        Returns
+        -------
+        list of dict
+            Ids are lower-case text, ``qc`` is the name of the level.
+
+        Raises
+        ------
+        InvalidArgument
+            The question cannot be understood: no such table or column, or no SQL.
+        """
+        return rows_as_dicts(*self._shelf.ask(sql, params))
+
+    def frame(self, sql: str, params: Sequence[Any] = ()) -> pd.DataFrame:
+        """Ask in SQL; the answer is a frame.
+
+        Parameters
+        ----------
+        sql : str
+            See :meth:`rows`.
+        params : sequence
+            Values.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        frame: pd.DataFrame = self._shelf.ask_arrow(sql, params).to_pandas()
+        return frame
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Give a whole table as users of ONE-api know it.
+
+        Parameters
+        ----------
+        name : str
+            Which.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index of ``uuid.UUID``; ``qc`` is an ordered category, ``file_size`` is ``UInt64``.
+        """
+        from one_cache.tables.frames import as_known
+
+        key = layout_of(name, self.columns(name)).key
+        order = f" ORDER BY {', '.join(map(quoted, key))}" if key else ""
+        return as_known(name, self.frame(f"SELECT * FROM {quoted(name)}{order}"), key)
+
+    def session(self, eid: str) -> Session | None:
+        """Give one session, or None when it is not known."""
+        found = self.sessions([eid])
+        return found[0] if found else None
+
+    def sessions(self, eids: Sequence[str]) -> list[Session]:
+        """Give the sessions of these ids, in their order; unknown ones are left out."""
+        return self._by_id("sessions", eids, _session)
+
+    def datasets(self, ids: Sequence[str]) -> list[Dataset]:
+        """Give the datasets of these ids, in their order; unknown ones are left out."""
+        return self._by_id("datasets", ids, _dataset)
+
+    def datasets_of(self, eid: str) -> list[Dataset]:
+        """Give all datasets of a session, sorted by relative path."""
+        edition = self._shelf.current()
+        with self._shelf.lock:
+            if self._answered is not edition:
+                self._answers.clear()
+                self._answered = edition
+            if eid in self._answers:
+                self._answers.move_to_end(eid)
+                return list(self._answers[eid])
+            new = self._shelf.memory.of_session(eid)
+        direct = edition.direct.get("datasets")
+        if direct is None:
+            rows = self.rows("SELECT * FROM datasets WHERE eid = ?", [eid])
+        else:
+            hidden = {row["id"] for row in new}
+            old = rows_as_dicts(direct.columns, direct.of_session(eid))
+            rows = [*new, *(row for row in old if row["id"] not in hidden)]
+        found = tuple(sorted(map(_dataset, rows), key=lambda one: (one.rel_path, one.id)))
+        with self._shelf.lock:
+            # not if something was added while the answer was made
+            if self._answered is edition and new == self._shelf.memory.of_session(eid):
+                self._answers[eid] = found
+                while len(self._answers) > _REMEMBERED:
+                    self._answers.popitem(last=False)
+        return list(found)
+
+    def distinct(self, table: str, column: str) -> list[Any]:
+        """Give the distinct values of a column, sorted, without null."""
+        direct = self._shelf.current().direct.get(table)
+        if direct is not None and not self._shelf.memory.rows(table):
+            known = direct.distinct(column)
+            if known is not None:
+                return known
+        one = quoted(column)
+        sql = f"SELECT DISTINCT {one} FROM {quoted(table)} WHERE {one} IS NOT NULL ORDER BY 1"
+        return [row[0] for row in self._shelf.ask(sql)[1]]
+
+    def rel_paths(self) -> list[str]:
+        """Give the distinct relative paths of all datasets, sorted."""
+        return self.distinct("datasets", "rel_path")
+
+    def dataset_names(self) -> list[str]:
+        """Give the distinct file names of all datasets, sorted."""
+        return sorted({path.rpartition("/")[2] for path in self.rel_paths()})
+
+    def sessions_with(
+        self,
+        names_per_requirement: Sequence[Sequence[str]],
+        qc_at_most: QC = QC.FAIL,
+        eids: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Find the sessions that have, for each requirement, a dataset of one of its names.
+
+        Parameters
+        ----------
+        names_per_requirement : sequence of sequence of str
+            File names, any of which meets the requirement; none at all: any dataset does.
+        qc_at_most : QC
+            Worst level that counts; ``NOT_SET`` is the best.
+        eids : sequence of str, optional
+            Where to look; all sessions when None.
+
+        Returns
+        -------
+        list of str
+            Their ids, sorted. Only datasets that exist on a server count.
+        """
+        good = [name for name in QC_NAMES if QC[name] <= qc_at_most]
+        requirements = [set(names) for names in names_per_requirement]
+        direct = self._shelf.current().direct.get("datasets")
+        if eids is not None and len(eids) <= _FEW and direct is not None:
+            look = self._looks(direct, requirements, set(good))
+            return sorted(eid for eid in set(eids) if look(eid))
+        where = ['"exists"', "qc IN (SELECT unnest(?))"]
+        params: list[Any] = [good]
+        if eids is not None:
+            where.append("eid IN (SELECT unnest(?::VARCHAR[]))")
+            params.append(list(eids))
+        having = ""
+        if requirements:
+            paths = [(path, path.rpartition("/")[2]) for path in self.rel_paths()]
+            wanted = [[path for path, name in paths if name in names] for names in requirements]
+            where.append("rel_path IN (SELECT unnest(?::VARCHAR[]))")
+            params.append(list({path for some in wanted for path in some}))
+            if len(wanted) > 1:
+                one = "bool_or(rel_path IN (SELECT unnest(?::VARCHAR[])))"
+                having = " HAVING " + " AND ".join([one] * len(wanted))
+                params += wanted
+        sql = f"SELECT eid FROM datasets WHERE {' AND '.join(where)} GROUP BY eid{having}"
+        return sorted(row[0] for row in self._shelf.ask(sql, params)[1])
+
+    def _looks(
+        self, direct: RowFile, requirements: Sequence[set[str]], good: set[str]
+    ) -> Callable[[str], bool]:
+        """Give the test whether a session has a good dataset for each requirement."""
+
+        def look(eid: str) -> bool:
+            with self._shelf.lock:
+                new = {row["id"]: row for row in self._shelf.memory.of_session(eid)}
+            rows = direct.of_session(eid, ["rel_path", "exists", "qc", "id"])
+            found = {row[0] for row in rows if row[1] and row[2] in good and row[3] not in new}
+            found |= {
+                row["rel_path"] for row in new.values() if row["exists"] and row["qc"] in good
+            }
+            names = {path.rpartition("/")[2] for path in found}
+            return bool(names) and all(names & wanted for wanted in requirements)
+
+        return look
+
+    def _by_id(
+        self, name: str, ids: Sequence[str], record: Callable[[Row], Record]
+    ) -> list[Record]:
+        """Give the records of these ids, in their order."""
+        edition = self._shelf.current()
+        with self._shelf.lock:
+            found = self._shelf.memory.by_id(name, ids)
+        rest = [one for one in dict.fromkeys(ids) if one not in found]
+        direct = edition.direct.get(name)
+        if direct is not None and (name == "datasets" or len(rest) <= _FEW):
+            rows: Iterable[Row] = rows_as_dicts(direct.columns, direct.find(rest).values())
+        elif rest:
+            # a constant is compared with the smallest and largest value of each row group
+            test = "= ?" if len(rest) == 1 else "IN (SELECT unnest(?::VARCHAR[]))"
+            sql = f"SELECT * FROM {quoted(name)} WHERE id {test}"
+            rows = self.rows(sql, [rest[0] if len(rest) == 1 else rest])
+        else:
+            rows = []
+        for row in rows:
+            found.setdefault(row["id"], row)
+        return [record(found[one]) for one in ids if one in found]
+
+    # -- new records -----------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        rows: Sequence[Session | Dataset | Mapping[str, Any]],
+        *,
+        origin: str | None = None,
+    ) -> None:
+        """Add records; they live in memory until :meth:`save`.
+
+        Parameters
+        ----------
+        name : str
+            Table.
+        rows : sequence of Session, Dataset or mapping
+            Each replaces the one of the same id; columns that the table lacks are added.
+        origin : str, optional
+            Where they come from, for the table's metadata.
+
+        Raises
+        ------
+        InvalidArgument
+            A record without an id, or a value that its column cannot hold.
+        """
+        read = [read_row(name, row) for row in rows]
+        with self._shelf.lock:
+            fresh = self._shelf.add(name, read)
+            if origin:
+                self._origins.setdefault(name, set()).add(origin)
+            if name == "datasets":
+                for row in fresh:
+                    self._answers.pop(row["eid"], None)
+
+    def save(self, folder: Path | None = None, *, clobber: bool = False) -> dict[str, Path]:
+        """Merge the new records into the files of a folder.
+
+        Parameters
+        ----------
+        folder : pathlib.Path, optional
+            Another folder gets all that is open too; the folder of the tables when not given.
+        clobber : bool
+            Replace the tables that lie there instead of merging with them.
+
+        Returns
+        -------
+        dict of str to pathlib.Path
+            The tables that were written.
+
+        Raises
+        ------
+        StoreError
+            The folder refuses or the disk is full; what was there before is still there.
+        TableError
+            A table that lies there cannot be read; it is left as it is.
+        """
+        target = folder or self.folder
+        if target is None:
+            raise InvalidArgument("these tables have no folder; say where to save them")
+        own = self.folder is not None and target.absolute() == self.folder.absolute()
+        if own and not self._writable:
+            raise StoreError(f"{target}: opened for reading only, nothing is saved there")
+        wanted = self._wanted(whole=clobber or not own, merge=not clobber)
+        if not wanted:
+            return {}
+        from one_cache.tables.save import save
+
+        written = save(target, wanted, silent=self._silent)
+        if own:
+            with self._shelf.lock:
+                for one in wanted:
+                    self._shelf.memory.forget(one.name, one.rows)
+                self._shelf.open()
+        return written
+
+    def _wanted(self, *, whole: bool, merge: bool) -> list[Wanted]:
+        from one_cache.tables.save import Wanted
+
+        with self._shelf.lock:
+            files, memory = self._shelf.current().files, self._shelf.memory
+            names = dict.fromkeys([*(files if whole else ()), *memory.names()])
+            return [
+                Wanted(
+                    name,
+                    memory.rows(name),
+                    files.get(name) if whole else None,
+                    {"origin": sorted(self._origins[name])} if name in self._origins else {},
+                    merge,
+                )
+                for name in names
+            ]
+
+    def replace(self, name: str, rows: Any, *, meta: Mapping[str, Any] | None = None) -> Path:
+        """Write a whole table at once, in the place of the one that lies there.
+
+        Parameters
+        ----------
+        name : str
+            Table.
+        rows : pyarrow.Table
+            All of its rows, in any order and in their own types; a column ``id`` names them.
+        meta : mapping, optional
+            What the table says of itself, beside its dates.
+
+        Returns
+        -------
+        pathlib.Path
+            The file. Records of that table which were added and not saved are dropped.
+
+        Raises
+        ------
+        StoreError
+            The folder refuses or the disk is full; what was there before is still there.
+
+        Examples
+        --------
+        >>> import pyarrow
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     tables = Tables.open(Path(folder), silent=True)
+        ...     path = tables.replace("probes", pyarrow.table({"id": [2, 1]}))
+        ...     tables.rows("SELECT id FROM probes ORDER BY id")
+        [{'id': 1}, {'id': 2}]
+        """
+        if self.folder is None:
+            raise InvalidArgument("these tables have no folder to write a table into")
+        if not self._writable:
+            raise StoreError(f"{self.folder}: opened for reading only, nothing is saved there")
+        from one_cache.tables.save import Wanted, save
+
+        wanted = Wanted(name, rows, None, meta or {}, merge=False)
+        written = save(self.folder, [wanted], silent=self._silent)
+        with self._shelf.lock:
+            self._shelf.memory.drop(name)
+            self._shelf.open()
+        return written[name]
+
+    def refresh(self) -> None:
+        """Look which tables other processes have written since."""
+        self._shelf.open()
+
+    def close(self) -> None:
+        """Free the engine and the files; the next question opens them again."""
+        self._shelf.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        memory = self._shelf.memory
+        rows = {name: memory.rows(name) for name in memory.names()}
+        return _reopened, (self.folder, self._writable, self._silent, rows)
+
+
+def _reopened(
+    folder: Path | None, writable: bool, silent: bool, rows: Mapping[str, Sequence[Row]]
+) -> Tables:
+    tables = Tables.open(folder, writable=writable, silent=silent)
+    for name, added in rows.items():
+        tables.add(name, added)
+    return tables

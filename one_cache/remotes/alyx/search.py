@@ -342,7 +342,8 @@ def literal_in(pattern: str, *, wildcards: bool) -> str | None:
     'spikes.times.'
     """
     runs = _literals(pattern) if wildcards else [pattern]
-    return max(filter(_is_safe, runs), key=len, default=None)
+    parts = (part for run in runs for part in _SAFE.findall(run))
+    return max(filter(_is_safe, parts), key=len, default=None)
 
 
 def _literals(pattern: str) -> list[str]:
@@ -351,7 +352,7 @@ def _literals(pattern: str) -> list[str]:
     if set("|()[]{}") & set(tokens):
         return []
     runs = [""]
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=False):
         escaped = token[0] == "\\" and not token[1:].isalnum()
         # what stands before * or ? may be absent
         if (escaped or token[0] not in "\\.^$+*?") and following not in ("*", "?"):

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from one_cache import settings
-from one_cache.errors import Forbidden, NotOnRemote
+from one_cache.errors import Forbidden, NotOnRemote, PathEscapes
 from one_cache.records import File
 from one_cache.remotes import Body
 from one_cache.remotes.alyx.client import AlyxClient
@@ -72,6 +72,8 @@ class DataServers:
 
         Raises
         ------
+        PathEscapes
+            Its path would leave the cache.
         NotOnRemote
             No server has it.
         Forbidden
@@ -79,6 +81,9 @@ class DataServers:
         TransferFailed
             A failure that can heal.
         """
+        parts = file.path.split("/")
+        if "\0" in file.path or any(part in ("", ".", "..") for part in parts):
+            raise PathEscapes(f"{file.path!r}: not a path within a cache")
         missing: NotOnRemote | None = None
         for url in self._addresses(file):
             try:

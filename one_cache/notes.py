@@ -16,6 +16,8 @@ import secrets
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from one_cache.root import file_mode, follow
+
 _log = logging.getLogger(__name__)
 _SESSION = re.compile(r"(?:.*/)?\d{4}-\d\d-\d\d/\d{1,3}(?=/|$)")
 
@@ -102,7 +104,7 @@ def read(path: str) -> dict[str, Note]:
         return {}
 
 
-def merge(path: str, changes: Mapping[str, Note | None], mode: int) -> None:
+def merge(path: str, changes: Mapping[str, Note | None]) -> None:
     """Add notes to those of one session; the caller holds the lock, where locks work.
 
     Parameters
@@ -111,8 +113,6 @@ def merge(path: str, changes: Mapping[str, Note | None], mode: int) -> None:
         The JSON file; its folder exists.
     changes : mapping
         Path relative to the session to its note; None forgets it.
-    mode : int
-        Of the new file.
 
     Raises
     ------
@@ -124,8 +124,9 @@ def merge(path: str, changes: Mapping[str, Note | None], mode: int) -> None:
     text = json.dumps({"version": 1, "files": kept}, separators=(",", ":"))
     beside = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as file:
+        with open(beside, "xb") as file:
+            folder = os.stat(os.path.dirname(path))
+            follow(file.fileno(), folder, file_mode(folder))
             file.write(text.encode())
         os.replace(beside, path)
     except BaseException:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from one_cache import hashes, locks, notes
 from one_cache.errors import StoreError
-from one_cache.incoming import Incoming, Remember, clean
+from one_cache.incoming import Incoming, Remember, clean, parts_of
 from one_cache.locks import Lock
 from one_cache.modes import FileState
 from one_cache.notes import Note
@@ -387,6 +387,20 @@ class Store:
         if self.writable:
             clean(self._root.within(folder))
 
+    def under_way(self, folder: str) -> list[tuple[str, int]]:
+        """Give names and sizes of what is being written in a folder: a sign of life.
+
+        Parameters
+        ----------
+        folder : str
+            Relative to the root.
+
+        Returns
+        -------
+        list of (str, int)
+        """
+        return parts_of(self._root.within(folder))
+
     def remember(self, found: Mapping[str, Note | None]) -> None:
         """Write notes, each session's once; failing costs the next process the hashing.
 
@@ -489,10 +503,9 @@ class Store:
         if not self.writable:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         folder = f"{OWN}/verified/{session}".rpartition("/")[0]
-        place = self._root.make(folder)
-        mode = 0o600 | stat.S_IMODE(os.stat(place).st_mode) & 0o064
+        self._root.make(folder)
         with self.lock(f"notes {zlib.crc32(session.encode()) % _NOTE_LOCKS}", wait=5.0):
-            notes.merge(self._notes_of(session), changes, mode)
+            notes.merge(self._notes_of(session), changes)
 
     def _remember_one(self, path: str, note: Note) -> None:
         self.remember({path: note})

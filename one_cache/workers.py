@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from one_cache.errors import OneCacheError, TransferFailed
-from one_cache.incoming import BIG, parts_of
+from one_cache.incoming import BIG
 from one_cache.locks import Lock
 from one_cache.modes import FileState
 from one_cache.notes import Note
@@ -317,10 +317,9 @@ class Work:
         now = time.monotonic()
         unit.due = now + min(0.5, 0.02 * 1.5**unit.asked)
         unit.asked += 1
-        if now - unit.since > 5.0:
-            sign = parts_of(str(self._store.path(f"{unit.folder}/x").parent))
-            if sign != unit.sign or not unit.since:
-                unit.sign, unit.since = sign, now
+        sign = self._store.under_way(unit.folder)
+        if sign != unit.sign:
+            unit.sign, unit.since = sign, now
         if now - unit.since < _PATIENCE:
             return False
         _log.warning("%s is locked by somebody who does nothing; going on without", unit.key)

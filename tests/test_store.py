@@ -48,9 +48,10 @@ def test_a_changed_file_is_hashed_again(tmp_path):
 def test_wrong_bytes_never_get_the_name(tmp_path):
     store = Store(tmp_path)
     for file, error in ((File(REL, 5), SizeMismatch), (File(REL, 4, md5(b"x")), HashMismatch)):
-        with pytest.raises(error), store.incoming(file) as incoming:
+        with store.incoming(file) as incoming:
             incoming.write(b"0123")
-            incoming.publish()
+            with pytest.raises(error):
+                incoming.publish()
     assert [name for _, _, names in os.walk(tmp_path) for name in names] == []
 
 

@@ -80,7 +80,7 @@ def read_head(text: bytes) -> Head:
     >>> head.status, head.reason, head.length, head.headers["etag"], head.keep
     (206, 'Partial Content', 6, '"a"', True)
     """
-    first, *lines = text.decode("latin-1").splitlines()
+    first, *lines = text.decode("latin-1").replace("\r", "").split("\n")
     found = _STATUS.fullmatch(first.strip())
     if not found:
         raise Garbled(f"it answers {first[:40]!r}, which is not HTTP/1.1")

@@ -1,0 +1,295 @@
+"""The HTTP underneath: certificates, proxies, tables, and servers with habits."""
+
+import base64
+import contextlib
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+
+import faults
+import pytest
+from faults import FaultServer
+
+from one_cache.errors import (
+    Forbidden,
+    InvalidArgument,
+    NotOnRemote,
+    RemoteError,
+    TransferFailed,
+)
+from one_cache.records import File
+from one_cache.remotes.connections import Address, Connections
+from one_cache.remotes.http import HttpRemote
+from one_cache.remotes.wire import Garbled, read_head
+from one_cache.store import Store
+from one_cache.transfer import fetch
+
+
+def read(remote, path="a"):
+    with remote.open(File(path)) as body:
+        return b"".join(body.chunks)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate of 127.0.0.1 that signs itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    folder = tmp_path_factory.mktemp("certificate")
+    wish = "-newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    subprocess.run(
+        ["openssl", "req", "-x509", *wish.split(), "-addext", names],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return folder / "cert.pem", context
+
+
+@pytest.fixture
+def trusted(certificate, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
+    return certificate[1]
+
+
+def test_an_untrusted_certificate_is_refused_at_once(certificate, tmp_path):
+    with FaultServer({"a": b"x"}, context=certificate[1]) as server:
+        with pytest.raises(RemoteError, match="certificate of 127.0.0.1 is not trusted.*BUNDLE"):
+            fetch([File("a")], HttpRemote(server.url), Store(tmp_path))
+        assert server.connections == 1
+
+
+def test_a_certificate_of_another_host_is_refused(trusted, tmp_path):
+    with FaultServer({"a": b"x"}, context=trusted) as server:
+        url = f"https://127.0.0.2:{server.port}"
+        # whatever answers there, it is not who it must be
+        with pytest.raises((RemoteError, TransferFailed)):
+            fetch([File("a")], HttpRemote(url), Store(tmp_path), tries=1)
+
+
+def test_a_bundle_of_the_institute_is_honoured(trusted, tmp_path):
+    files = {f"{n}.npy": bytes(n * 1000) for n in range(40)}
+    with FaultServer(files, context=trusted) as server:
+        got = fetch([File(path) for path in files], HttpRemote(server.url), Store(tmp_path))
+        assert [file.size for file in got] == [len(content) for content in files.values()]
+        assert server.connections <= 16
+
+
+@pytest.mark.parametrize("fault", [faults.truncated, faults.without_length, faults.chunked])
+def test_faults_heal_over_tls_too(trusted, tmp_path, fault):
+    content = bytes(range(256)) * 1000
+    with FaultServer({"a": content}, context=trusted) as server:
+        server.fail("a", fault)
+        fetch([File("a", len(content))], HttpRemote(server.url), Store(tmp_path))
+    assert (tmp_path / "a").read_bytes() == content
+
+
+def test_what_answers_in_plain_text_is_no_tls(tmp_path):
+    with FaultServer({"a": b"x"}) as server:
+        url = server.url.replace("http:", "https:")
+        with pytest.raises((RemoteError, TransferFailed), match="127.0.0.1"):
+            fetch([File("a")], HttpRemote(url), Store(tmp_path), tries=1, stall=2.0)
+
+
+class Proxy:
+    """A proxy that passes on what it is asked, and writes it down."""
+
+    def __init__(self):
+        self.asked = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0.2)
+        self._stop = threading.Event()
+        self.url = f"http://me:secret@127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._listen)]
+
+    def __enter__(self):
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(5)
+        self._listener.close()
+
+    def _listen(self):
+        while not self._stop.is_set():
+            try:
+                sock, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            thread = threading.Thread(target=self._serve, args=(sock,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client):
+        with client:
+            head = client.recv(65536)
+            self.asked.append(head.decode())
+            method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
+            host = target if method == "CONNECT" else target.split("/")[2]
+            name, _, port = host.partition(":")
+            with socket.create_connection((name, int(port))) as server:
+                if method == "CONNECT":
+                    client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                else:
+                    server.sendall(head)
+                back = threading.Thread(target=self._pump, args=(server, client))
+                back.start()
+                self._pump(client, server)
+                back.join()
+
+    @staticmethod
+    def _pump(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for sock in (source, sink):
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def no_proxies(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_the_proxy_of_the_environment_is_used(no_proxies, monkeypatch):
+    with FaultServer({"a": b"x"}) as server, Proxy() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert read(HttpRemote(server.url)) == b"x"
+        [asked] = proxy.asked
+        assert asked.startswith(
+            f"GET {server.url}/a HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+        )
+        assert f"Basic {base64.b64encode(b'me:secret').decode()}" in asked
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert read(HttpRemote(server.url)) == b"x"
+        assert len(proxy.asked) == 1
+
+
+def test_the_proxy_is_a_tunnel_for_tls(no_proxies, trusted, monkeypatch):
+    with FaultServer({"a": b"x"}, context=trusted) as server, Proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        assert read(HttpRemote(server.url, token="for-the-server")) == b"x"
+        [asked] = proxy.asked
+        assert asked.startswith(f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\n")
+        assert "Proxy-Authorization" in asked
+        assert "for-the-server" not in asked
+
+
+def test_a_proxy_that_refuses_is_named_without_its_password(no_proxies, monkeypatch):
+    with FaultServer({"a": b"x"}) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//me:secret@"))
+        with pytest.raises(RemoteError, match="the proxy 127.0.0.1 refuses: 404") as caught:
+            read(HttpRemote("https://data.invalid"))
+        assert "secret" not in str(caught.value)
+        monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
+        with pytest.raises(RemoteError, match="'socks5' is not supported"):
+            read(HttpRemote("https://data.invalid"))
+
+
+def test_tables_are_those_that_the_server_lists():
+    rows = [
+        {"name": "sessions", "path": "sessions.pqt", "size": 5, "hash": "ab", "fingerprint": "f1"},
+        {"name": "probes", "hash": "cd"},
+    ]
+    with FaultServer({"tables.json": json.dumps(rows).encode()}) as server:
+        first, second = HttpRemote(server.url).tables()
+        assert (first.name, first.file, first.fingerprint) == (
+            "sessions",
+            File("sessions.pqt", 5, "ab"),
+            "f1",
+        )
+        assert (second.file.path, second.fingerprint) == ("probes.pqt", "cd")
+
+
+def test_the_tables_of_any_web_server_are_found():
+    with FaultServer({"x/sessions.pqt": b"12345", "x/datasets.pqt": b"1"}) as server:
+        found = HttpRemote(f"{server.url}/x/").tables()
+        assert [(one.name, one.file.size) for one in found] == [("sessions", 5), ("datasets", 1)]
+        before = [one.fingerprint for one in found]
+        server.files["x/sessions.pqt"] = b"54321"
+        after = [one.fingerprint for one in HttpRemote(f"{server.url}/x").tables()]
+        assert before[0] != after[0]
+        assert before[1] == after[1]
+
+
+def test_what_is_no_list_of_tables_is_refused():
+    with FaultServer({"tables.json": b"<html>login</html>"}) as server:
+        with pytest.raises(RemoteError, match="no list of tables.*<html>"):
+            HttpRemote(server.url).tables()
+        server.fail("tables.json", always=faults.status(401))
+        with pytest.raises(Forbidden, match="user and password"):
+            HttpRemote(server.url).tables()
+
+
+def test_a_folder_is_no_file():
+    with FaultServer({"a/": b"<html>a listing</html>"}) as server:
+        server.fail("a", always=lambda x: x.head(301, Location="/a/", Content_Length=0))
+        with pytest.raises(NotOnRemote, match="a folder"):
+            read(HttpRemote(server.url))
+
+
+def test_a_redirect_to_a_weaker_or_no_address_is_refused(trusted):
+    with FaultServer({"a": b"x"}) as plain, FaultServer({"a": b"x"}, context=trusted) as server:
+        server.fail("a", faults.redirect_to(plain.url), faults.redirect_to("ftp://data.org"))
+        with pytest.raises(RemoteError, match="from https to http"):
+            read(HttpRemote(server.url))
+        with pytest.raises(RemoteError, match="no web address"):
+            read(HttpRemote(server.url))
+        assert plain.asked == []
+
+
+def test_a_file_that_is_compressed_itself_is_left_so():
+    with FaultServer({"a.csv.gz": b"\x1f\x8b not really"}) as server:
+        # Apache says this of every .gz
+        server.fail("a.csv.gz", lambda x: x.body(x.good_head(Content_Encoding="x-gzip")))
+        assert read(HttpRemote(server.url), "a.csv.gz") == b"\x1f\x8b not really"
+
+
+@pytest.mark.parametrize("url", ["ftp://data.org", "data.org", "http://", "http://h:port/"])
+def test_what_is_no_web_address_is_refused(url):
+    with pytest.raises(InvalidArgument):
+        HttpRemote(url)
+
+
+def test_a_line_break_in_a_token_is_refused():
+    with FaultServer({"a": b"x"}) as server:
+        with pytest.raises(InvalidArgument, match="line break"):
+            read(HttpRemote(server.url, token="x\r\nX-Evil: 1"))
+        assert server.asked == []
+
+
+def test_ipv6_and_case_in_an_address():
+    assert Address.read("HTTP://[::1]:8080/A").origin == ("http", "::1", 8080)
+    assert HttpRemote("http://Data.ORG/A b/").name == "http://data.org/A%20b"
+
+
+def test_heads_as_servers_send_them():
+    head = read_head(b"HTTP/1.0 200\nContent-Length: 5, 5\nX: a\nX: b\n folded")
+    assert (head.length, head.keep, head.headers["x"]) == (5, False, "a, b folded")
+    head = read_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5")
+    assert (head.length, head.chunked, head.keep) == (None, True, True)
+    for bad in (b"HTTP/2 200", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6"):
+        with pytest.raises(Garbled):
+            read_head(bad)
+
+
+def test_a_cut_pool_makes_no_new_connections():
+    with FaultServer({"a": b"x"}) as server:
+        with Connections() as connections, connections.used():
+            read(HttpRemote(server.url))
+        with connections.used(), pytest.raises(TransferFailed):
+            read(HttpRemote(server.url))

@@ -1,25 +1,33 @@
 """What was read: order, ids, revision, hash, size, source; saved, read back.
 
-The recorder belongs to the cache, not to its tables, so no reload of tables loses it.
+The recorder belongs to the cache, not to its tables, so no reload of tables loses it. What worker
+processes of the same machine read joins it by itself (``one_cache.journal``); what others read is
+brought by ``Cache.map``, or by hand with :meth:`Recorder.extend`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
 import io
 import itertools
 import json
+import os
 import platform
 import threading
-from collections.abc import Iterator, Mapping
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from one_cache import __version__
 from one_cache.atomic import write_bytes
-from one_cache.errors import OneCacheError
+from one_cache.errors import CacheWarning, OneCacheError
+from one_cache.journal import Journal
 
 LAYOUT = 1
 
@@ -50,12 +58,17 @@ class Entry:
         Name of the level.
     source : str
         Remote that the cache stands on; empty for none. Never a credential.
+    url : str
+        Where the bytes lay, for a source whose addresses do not follow from `path`; without a
+        query, which may hold a signature.
+    default : bool or None
+        Whether it was the revision to load where none is asked for; None where nothing said.
     mode : str
         Mode of the cache at that moment.
     note : str
         Warning under which it was loaded; empty for none.
     at : str
-        ISO time, UTC.
+        ISO time, UTC, to the millisecond.
     """
 
     kind: str
@@ -68,6 +81,8 @@ class Entry:
     hash: str | None = None
     qc: str = ""
     source: str = ""
+    url: str = ""
+    default: bool | None = None
     mode: str = ""
     note: str = ""
     at: str = ""
@@ -95,48 +110,110 @@ class Recorder:
         self.on = on
         self._entries: list[Entry] = []
         self._known: set[tuple[str, str]] = set()
+        self._journal: Journal | None = None
+        self._told = False
         self._lock = threading.Lock()
+        _RECORDERS.add(self)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all())
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(tuple(self._entries))
+        return iter(self._all())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"on": self.on, "_entries": list(self._entries)}
+        return {"on": self.on, "entries": self._all(), "journal": self._shared()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._known = {(entry.kind, entry.id) for entry in self._entries}
-        self._lock = threading.Lock()
+        Recorder.__init__(self, on=state["on"])
+        self._keep(state["entries"])
+        self._journal = state["journal"]
 
     def add(self, entry: Entry) -> None:
-        """Keep `entry`, when the recorder is on."""
-        if self.on:
-            with self._lock:
-                self._entries.append(entry)
-                self._known.add((entry.kind, entry.id))
+        """Keep `entry`, when the recorder is on.
+
+        Warns
+        -----
+        CacheWarning
+            This is a copy in another process, and the record it came from is out of reach.
+        """
+        if not self.on:
+            return
+        with self._lock:
+            self._keep([entry])
+            journal = self._journal
+        if journal is None or journal.is_own:
+            return
+        if not journal.write(_line(asdict(entry))) and not self._told:
+            self._told = True
+            warnings.warn(
+                "what this process reads joins no record: the process that began it is gone or "
+                "on another machine. Cache.map brings what workers read",
+                CacheWarning,
+                stacklevel=2,
+            )
 
     def has(self, kind: str, id: str) -> bool:
         """Tell whether something is recorded already, for what is read often and noted once."""
         return (kind, id) in self._known
 
+    def extend(self, entries: Iterable[Entry]) -> None:
+        """Keep what another recorder has, whether this one is on or not.
+
+        Parameters
+        ----------
+        entries : iterable of Entry
+            For instance another recorder. One whose entries come by themselves, because it
+            descends from this one, adds nothing twice.
+        """
+        journal = entries._journal if isinstance(entries, Recorder) else None
+        if journal is not None and journal == self._journal:
+            return
+        found = list(entries)
+        with self._lock:
+            self._keep(found)
+
     def clear(self) -> None:
         """Forget all entries."""
+        self._all()
         with self._lock:
             self._entries.clear()
             self._known.clear()
 
+    def for_worker(self) -> Recorder:
+        """Give an empty recorder for another process, of which this one collects what it reads."""
+        other = Recorder(on=self.on)
+        other._journal = self._shared()
+        return other
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        self._entries += entries
+        self._known.update((entry.kind, entry.id) for entry in entries)
+
+    def _shared(self) -> Journal | None:
+        """Give the journal; one is made when there is something to record."""
+        with self._lock:
+            if self._journal is None and self.on:
+                self._journal = Journal()
+            return self._journal
+
+    def _all(self) -> tuple[Entry, ...]:
+        """Give all entries; what other processes read stands behind, in order of time."""
+        with self._lock:
+            if self._journal is not None and self._journal.is_own:
+                arrived = [Entry(**json.loads(line)) for line in self._journal.take()]
+                self._keep(sorted(arrived, key=lambda entry: entry.at))
+            return tuple(self._entries)
+
     @property
     def dataset_ids(self) -> list[str]:
         """Ids of the datasets that were read, each once, sorted."""
-        return sorted({entry.id for entry in self._entries if entry.kind == "dataset"})
+        return sorted({entry.id for entry in self if entry.kind == "dataset"})
 
     @property
     def session_ids(self) -> list[str]:
         """Ids of the sessions that datasets were read of, each once, sorted."""
-        return sorted({entry.eid for entry in self._entries if entry.eid})
+        return sorted({entry.eid for entry in self if entry.eid})
 
     def save_ids(self, folder: Path, *, sessions_only: bool = False) -> tuple[list[str], Path]:
         """Write the ids as CSV, named and headed as ONE-api does.
@@ -189,10 +266,18 @@ class Recorder:
             "saved": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
             **about,
         }
-        lines = [head, *(asdict(entry) for entry in self._entries)]
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        write_bytes(path, text.encode())
+        write_record(path, head, self)
         return path
+
+
+def write_record(path: Path, head: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+    """Write a full record, whole or not at all: the head, then an entry a line."""
+    lines = [head, *(asdict(entry) for entry in entries)]
+    write_bytes(path, "".join(f"{_line(line)}\n" for line in lines).encode())
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def read_record(path: Path) -> tuple[dict[str, Any], list[Entry]]:
@@ -226,3 +311,57 @@ def read_record(path: Path) -> tuple[dict[str, Any], list[Entry]]:
         return head, [Entry(**entry) for entry in rest]
     except (ValueError, KeyError, TypeError) as error:
         raise OneCacheError(f"{path} is not a record of one_cache: {error!r}") from error
+
+
+def read_ids(path: Path) -> tuple[str, list[str]]:
+    """Read a list of ids, as :meth:`Recorder.save_ids` and ONE-api write it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        CSV with the header ``dataset_uuid`` or ``session_uuid``.
+
+    Returns
+    -------
+    kind : {"dataset", "session"}
+        What the ids are of.
+    ids : list of str
+        Lower case, in their order.
+
+    Raises
+    ------
+    OneCacheError
+        It is no such list.
+    """
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+        kind, _, rest = rows[0][0].strip().partition("_")
+        if kind not in ("dataset", "session") or rest != "uuid":
+            raise ValueError(f"headed {rows[0][0]!r}, not 'dataset_uuid' or 'session_uuid'")
+        return kind, [str(UUID(row[0].strip())) for row in rows[1:] if row]
+    except (ValueError, IndexError) as error:
+        raise OneCacheError(f"{path} is no list of ids: {error!r}") from error
+
+
+def moment() -> str:
+    """Give the time now as ISO text, UTC, to the millisecond."""
+    return dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds")
+
+
+_RECORDERS: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for recorder in list(_RECORDERS):
+        with contextlib.suppress(OSError):
+            recorder._shared()
+
+
+def _after_fork() -> None:
+    # a thread that does not exist here may have held one
+    for recorder in list(_RECORDERS):
+        recorder._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

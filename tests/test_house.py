@@ -24,6 +24,7 @@ FLOORS = {
         "root",
         "settings",
         "progress",
+        "journal",
         "responses",
         "remotes",
         "trials",

@@ -8,6 +8,7 @@
     choosing  which datasets a name means, or why none
     loading   datasets, objects, collections
     keeping   save, load and freeze tables; the record; what people see
+    sharing   other processes, other machines, other people
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from one_cache import settings
 from one_cache.cache.keeping import Keeping
 from one_cache.cache.loading import Loading
+from one_cache.cache.sharing import Sharing
 from one_cache.errors import InvalidArgument, ManifestError
 from one_cache.manifest import Manifest
 from one_cache.modes import Mode, read_mode
@@ -26,7 +28,7 @@ from one_cache.modes import Mode, read_mode
 __all__ = ["ONE", "Cache"]
 
 
-class Cache(Loading, Keeping):
+class Cache(Loading, Keeping, Sharing):
     """One folder, one manifest, one mode, one record: data by ID, each byte verified.
 
     Parameters

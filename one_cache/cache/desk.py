@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,9 @@ from one_cache.errors import (
     SessionNotFound,
     TransferErrors,
 )
-from one_cache.manifest import Manifest, now
+from one_cache.manifest import Manifest
 from one_cache.modes import Action, FileState, Mode, Policy, policy, read_mode
-from one_cache.recorder import Entry, Recorder
+from one_cache.recorder import Entry, Recorder, moment
 from one_cache.records import Dataset, File, Session
 from one_cache.remotes import Remote, connect
 from one_cache.snapshot import remote_tables
@@ -107,6 +108,32 @@ class Desk:
         self.manifest: Manifest | None = None
         self.tables = self._open_tables(self.tables_dir, version)
         self.store = Store(self.cache_dir, writable=self.policy().writes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # records that were not saved travel along; what was read stays, and what the other
+        # process reads joins it
+        options = {
+            "cache_dir": str(self.cache_dir),
+            "remote": self._address or self._remote,
+            "tables_dir": self._tables_dir,
+            "mode": self._mode,
+            "wildcards": self.wildcards,
+            "silent": self.silent,
+            "access": self._access,
+        }
+        kept = ("revision_last_before", "tries", "stall")
+        return {
+            "options": options,
+            "kept": {name: getattr(self, name) for name in kept},
+            "tables": self.tables if self.tables.dirty else None,
+            "recorder": self.recorder.for_worker(),
+        }
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        Desk.__init__(self, **state["options"])
+        vars(self).update(state["kept"], recorder=state["recorder"])
+        if state["tables"] is not None:
+            self.tables = state["tables"]
 
     # -- what it is ------------------------------------------------------------------------
 
@@ -370,6 +397,8 @@ class Desk:
             return
         for dataset in datasets:
             file = self._file(dataset, catalogue)
+            if not file.hash or file.size is None:
+                file = self._as_on_disk(file)
             self.recorder.add(
                 Entry(
                     "dataset",
@@ -379,14 +408,23 @@ class Desk:
                     rel_path=dataset.rel_path,
                     revision=dataset.revision,
                     size=file.size,
-                    hash=file.hash or self.store.digest(file.path),
+                    hash=file.hash,
                     qc=dataset.qc.name,
                     source=self.source,
+                    url=settings.without_credentials(file.url or "").partition("?")[0],
+                    default=dataset.default_revision,
                     mode=self.mode,
                     note=note,
-                    at=now(),
+                    at=moment(),
                 )
             )
+
+    def _as_on_disk(self, file: File) -> File:
+        """Fill in size and hash, for a record that lacks them."""
+        noted = self.store.noted(file.path)
+        size = self.store.path(file.path).stat().st_size
+        digest = noted.hash if noted else self.store.digest(file.path)
+        return replace(file, size=size, hash=file.hash or digest)
 
     def _warn_once(self, kind: str, key: str, message: str, category: type[Warning]) -> None:
         if (kind, key) not in self._warned:

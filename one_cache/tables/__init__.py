@@ -12,6 +12,7 @@ read, ``shape`` brings a large one into shape. Writing goes through ``save`` (wh
 
 from __future__ import annotations
 
+from one_cache.tables.search import Terms
 from one_cache.tables.tables import Tables
 
-__all__ = ["Tables"]
+__all__ = ["Tables", "Terms"]

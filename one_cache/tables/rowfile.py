@@ -19,7 +19,7 @@ import datetime as dt
 import json
 import mmap
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,8 @@ class RowFile:
         What the maker said of the table.
     columns : tuple of str
         What each row holds, in order; empty when the table cannot be kept in this way.
+    count : int
+        Number of rows.
 
     Raises
     ------
@@ -127,7 +129,7 @@ class RowFile:
         self.footer: Mapping[str, Any] = json.loads(self._map[end - length : end])
         kinds: Mapping[str, str] = self.footer["kinds"]
         self.columns = tuple(kinds)
-        self._count: int = self.footer["count"]
+        self.count: int = self.footer["count"]
         self._grouped: bool = self.footer["grouped"]
         stored = self.columns[1:] if self._grouped else self.columns
         self._record = record_of([kinds[column] for column in stored])
@@ -191,18 +193,90 @@ class RowFile:
             raw = uuid_bytes(one)
             if raw is None:
                 continue
-            at = bisect.bisect_left(range(self._count), raw, key=self._id_at)
-            if at < self._count and self._id_at(at) == raw:
+            at = bisect.bisect_left(range(self.count), raw, key=self._id_at)
+            if at < self.count and self._id_at(at) == raw:
                 found[one] = self._row(self._row_at(at))
         return found
 
+    def matching(
+        self,
+        texts: Mapping[str, Collection[str]],
+        *,
+        numbers: Collection[int] | None = None,
+        days: tuple[dt.date | None, dt.date | None] = (None, None),
+    ) -> list[tuple[Any, ...]] | None:
+        """Give the rows whose columns have certain values, by reading all records.
+
+        Parameters
+        ----------
+        texts : mapping of str to collection of str
+            Column of texts and the values that it may have.
+        numbers : collection of int, optional
+            Values that ``number`` may have.
+        days : tuple of two dates or None
+            First and last ``date``.
+
+        Returns
+        -------
+        list of tuple or None
+            None when a column cannot be compared without reading each of its texts.
+        """
+        tests: dict[str, Callable[[Any], bool]] = {}
+        for column, values in texts.items():
+            offsets = self._offsets_of(column, values)
+            if offsets is None:
+                return None
+            tests[column] = offsets.__contains__
+        if numbers is not None:
+            tests["number"] = set(numbers).__contains__
+        if days != (None, None):
+            first = (days[0] or dt.date.min).toordinal() - _EPOCH
+            last = (days[1] or dt.date.max).toordinal() - _EPOCH
+            tests["date"] = lambda day: first <= day <= last and day != NO_DAY
+        if not all(column in self._fields for column in tests):
+            return None
+        return [self._row(number) for number in self._passing(tests)]
+
+    def _passing(self, tests: Mapping[str, Callable[[Any], bool]]) -> list[int]:
+        """Give the numbers of the rows that pass all tests of raw fields, one of each column."""
+        kinds: Mapping[str, str] = self.footer["kinds"]
+        form, order = "<", []
+        for column in self._fields:
+            fields = FIELDS[kinds[column]]
+            if column in tests:
+                form += fields[0]
+                order.append(tests[column])
+            else:
+                form += f"{struct.calcsize('<' + ''.join(fields))}x"
+        block = memoryview(self._map)[_FIRST : _FIRST + self.count * self._record.size]
+        records = struct.iter_unpack(form, block)
+        if len(order) == 1:
+            test = order[0]
+            return [number for number, (value,) in enumerate(records) if test(value)]
+        return [
+            number
+            for number, record in enumerate(records)
+            if all(test(value) for test, value in zip(order, record, strict=True))
+        ]
+
+    def _offsets_of(self, column: str, texts: Collection[str]) -> set[int] | None:
+        places = self._places(column)
+        wanted = set(texts)
+        return None if places is None else {at for at in places if self._text(at) in wanted}
+
     def distinct(self, column: str) -> list[str] | None:
         """Give the distinct texts of a column, sorted; None when there are too many to keep."""
+        places = self._places(column)
+        if places is None:
+            return None
+        return sorted({text for text in map(self._text, places) if text is not None})
+
+    def _places(self, column: str) -> list[int] | None:
+        """Give where the texts of a column lie, each once."""
         if column not in self.footer.get("distinct", {}):
             return None
         start, count = self.footer["distinct"][column]
-        offsets = memoryview(self._map)[start : start + 8 * count].cast("q")
-        return sorted({text for text in map(self._text, offsets) if text is not None})
+        return memoryview(self._map)[start : start + 8 * count].cast("q").tolist()
 
     # -- where things lie ------------------------------------------------------------------
 
@@ -221,7 +295,7 @@ class RowFile:
 
     def _start_of(self, at: int) -> int:
         if at == self._session_count:
-            return self._count
+            return self.count
         start: int = SESSION.unpack_from(self._map, self._sessions + at * SESSION.size)[1]
         return start
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from one_cache.errors import InvalidArgument, ManifestMismatch, StoreError
 from one_cache.records import QC, Dataset, Session
+from one_cache.tables import search
 from one_cache.tables.memory import Row, read_row
 from one_cache.tables.schema import LAYOUTS, QC_NAMES, layout_of, quoted
+from one_cache.tables.search import FEW, Terms
 from one_cache.tables.shelf import Shelf, rows_as_dicts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from one_cache.tables.rowfile import RowFile
     from one_cache.tables.save import Wanted
 
 _REMEMBERED = 1024  # sessions whose datasets are kept in memory after they were asked for
-_FEW = 200  # sessions or ids that are looked up one by one in less time than a scan takes
 _CHUNK = 1 << 20  # bytes
 _SESSION, _DATASET = list(LAYOUTS["sessions"].columns), list(LAYOUTS["datasets"].columns)
 _LEVELS = {name: QC[name] for name in QC_NAMES}
@@ -292,14 +292,7 @@ class Tables:
 
     def distinct(self, table: str, column: str) -> list[Any]:
         """Give the distinct values of a column, sorted, without null."""
-        direct = self._shelf.current().direct.get(table)
-        if direct is not None and not self._shelf.memory.rows(table):
-            known = direct.distinct(column)
-            if known is not None:
-                return known
-        one = quoted(column)
-        sql = f"SELECT DISTINCT {one} FROM {quoted(table)} WHERE {one} IS NOT NULL ORDER BY 1"
-        return [row[0] for row in self._shelf.ask(sql)[1]]
+        return search.distinct(self._shelf, table, column)
 
     def rel_paths(self) -> list[str]:
         """Give the distinct relative paths of all datasets, sorted."""
@@ -311,7 +304,7 @@ class Tables:
 
     def sessions_with(
         self,
-        names_per_requirement: Sequence[Sequence[str]],
+        names_per_requirement: Sequence[Collection[str]],
         qc_at_most: QC = QC.FAIL,
         eids: Sequence[str] | None = None,
     ) -> list[str]:
@@ -319,7 +312,7 @@ class Tables:
 
         Parameters
         ----------
-        names_per_requirement : sequence of sequence of str
+        names_per_requirement : sequence of collections of str
             File names, any of which meets the requirement; none at all: any dataset does.
         qc_at_most : QC
             Worst level that counts; ``NOT_SET`` is the best.
@@ -331,47 +324,39 @@ class Tables:
         list of str
             Their ids, sorted. Only datasets that exist on a server count.
         """
-        good = [name for name in QC_NAMES if QC[name] <= qc_at_most]
-        requirements = [set(names) for names in names_per_requirement]
-        direct = self._shelf.current().direct.get("datasets")
-        if eids is not None and len(eids) <= _FEW and direct is not None:
-            look = self._looks(direct, requirements, set(good))
-            return sorted(eid for eid in set(eids) if look(eid))
-        where = ['"exists"', "qc IN (SELECT unnest(?))"]
-        params: list[Any] = [good]
-        if eids is not None:
-            where.append("eid IN (SELECT unnest(?::VARCHAR[]))")
-            params.append(list(eids))
-        having = ""
-        if requirements:
-            paths = [(path, path.rpartition("/")[2]) for path in self.rel_paths()]
-            wanted = [[path for path, name in paths if name in names] for names in requirements]
-            where.append("rel_path IN (SELECT unnest(?::VARCHAR[]))")
-            params.append(list({path for some in wanted for path in some}))
-            if len(wanted) > 1:
-                one = "bool_or(rel_path IN (SELECT unnest(?::VARCHAR[])))"
-                having = " HAVING " + " AND ".join([one] * len(wanted))
-                params += wanted
-        sql = f"SELECT eid FROM datasets WHERE {' AND '.join(where)} GROUP BY eid{having}"
-        return sorted(row[0] for row in self._shelf.ask(sql, params)[1])
+        return search.sessions_with(self._shelf, names_per_requirement, qc_at_most, eids)
 
-    def _looks(
-        self, direct: RowFile, requirements: Sequence[set[str]], good: set[str]
-    ) -> Callable[[str], bool]:
-        """Give the test whether a session has a good dataset for each requirement."""
+    def find_sessions(
+        self,
+        terms: Terms,
+        names_per_requirement: Sequence[Collection[str]] | None = None,
+        qc_at_most: QC = QC.FAIL,
+    ) -> list[Session]:
+        """Find the sessions that meet all terms, newest first.
 
-        def look(eid: str) -> bool:
-            with self._shelf.lock:
-                new = {row["id"]: row for row in self._shelf.memory.of_session(eid)}
-            rows = direct.of_session(eid, ["rel_path", "exists", "qc", "id"])
-            found = {row[0] for row in rows if row[1] and row[2] in good and row[3] not in new}
-            found |= {
-                row["rel_path"] for row in new.values() if row["exists"] and row["qc"] in good
-            }
-            names = {path.rpartition("/")[2] for path in found}
-            return bool(names) and all(names & wanted for wanted in requirements)
+        Parameters
+        ----------
+        terms : Terms
+            About the sessions themselves.
+        names_per_requirement : sequence of collections of str, optional
+            About their datasets, see :meth:`sessions_with`; None: whatever they are.
+        qc_at_most : QC
+            Worst level that counts for the datasets.
 
-        return look
+        Returns
+        -------
+        list of Session
+            By date, subject and number, all descending.
+
+        Examples
+        --------
+        >>> tables = Tables.open(None)
+        >>> tables.add("sessions", [Session("a", subject="m1"), Session("b", subject="m2")])
+        >>> [session.id for session in tables.find_sessions(Terms({"subject": ["m2", "m3"]}))]
+        ['b']
+        """
+        rows = search.find(self._shelf, terms, names_per_requirement, qc_at_most)
+        return list(map(_session, rows))
 
     def _by_id(
         self, name: str, ids: Sequence[str], record: Callable[[Row], Record]
@@ -382,7 +367,7 @@ class Tables:
             found = self._shelf.memory.by_id(name, ids)
         rest = [one for one in dict.fromkeys(ids) if one not in found]
         direct = edition.direct.get(name)
-        if direct is not None and (name == "datasets" or len(rest) <= _FEW):
+        if direct is not None and (name == "datasets" or len(rest) <= FEW):
             rows: Iterable[Row] = rows_as_dicts(direct.columns, direct.find(rest).values())
         elif rest:
             # a constant is compared with the smallest and largest value of each row group

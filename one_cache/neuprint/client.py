@@ -1,0 +1,456 @@
+"""The client of neuprint-python, standing on a cache."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from inspect import signature
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import neuprint  # type: ignore[import-untyped]  # it ships no types
+import requests
+import ujson
+from neuprint.queries import fetch_meta  # type: ignore[import-untyped]  # it ships no types
+from requests.adapters import HTTPAdapter
+
+from one_cache import settings
+from one_cache.errors import InvalidArgument, ModeError, RemoteError, near_misses
+from one_cache.modes import policy, read_mode
+from one_cache.neuprint.answers import Answer
+from one_cache.neuprint.cypher import is_write, rewritten
+from one_cache.neuprint.query import CYPHER, Query, SetupError, address_of
+from one_cache.neuprint.server import Call, QueryRefused, refusal, send
+from one_cache.neuprint.shelf import Kept, Shelf, Version
+
+if TYPE_CHECKING:
+    from one_cache.cache import Cache
+
+T = TypeVar("T")
+
+_NO_TOKEN = "no-token-in-this-mode"
+# whether the caller wishes the transport by Arrow
+_arrow: ContextVar[bool] = ContextVar("arrow", default=False)
+# ROIs of which each synapse keeps one, see `one_roi_each`
+_choice: ContextVar[frozenset[str] | None] = ContextVar("choice", default=None)
+
+
+class Reply:
+    """What is needed of a response: its bytes and its content type."""
+
+    def __init__(self, content: bytes, media: str) -> None:
+        self.content = content
+        self.headers = {"Content-Type": media}
+
+
+class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
+    """A ``neuprint.Client`` that keeps what it was told.
+
+    All functions of neuprint-python work through it. In mode ``remote`` an answer that is kept
+    and still true is not asked for again; in mode ``local`` the kept answers serve; in mode
+    ``fixed`` those that the manifest pins. ``local`` and ``fixed`` need no server and no token.
+
+    Parameters
+    ----------
+    server : str
+        Address, with or without ``https://``.
+    dataset : str, optional
+        With its tag; needed where there are several.
+    token : str, optional
+        Otherwise that of ``NEUPRINT_APPLICATION_CREDENTIALS``, or of the credentials file.
+    verify : bool or str
+        Whether the certificate of the server is checked, or the file to check it with.
+    progress : bool
+        Progress bars.
+    cache : Cache, optional
+        Where answers are kept; one for this server under the default folder when not given.
+    mode : {"remote", "local", "fixed"}, optional
+        That of the cache when not given; ``remote`` where no cache is given either.
+    timeout : float
+        Longest silence of the server, s.
+    tries : int
+        How often a request is sent, at most, while the server is away.
+
+    Raises
+    ------
+    SetupError
+        No such dataset, no token, or no https address.
+    ModeError
+        Mode ``fixed`` on a cache that was not opened in it.
+    ServerAway
+        Mode ``remote``, the server is away, and nothing of it is kept.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from one_cache import Cache
+    >>> client = Client("np.lab.org", "hemibrain:v1.2.1", cache=Cache(mkdtemp()))
+    >>> client.mode
+    'local'
+    >>> client.fetch_custom("MATCH (n:Neuron) RETURN count(n)")
+    Traceback (most recent call last):
+    one_cache.errors.QueryNotCached: fetch_custom: no answer is kept to this query in ..., ...
+    """
+
+    def __init__(
+        self,
+        server: str,
+        dataset: str | None = None,
+        token: str | None = None,
+        verify: bool | str = True,
+        progress: bool = True,
+        *,
+        cache: Cache | None = None,
+        mode: str | None = None,
+        timeout: float = 300.0,
+        tries: int = 4,
+    ) -> None:
+        address = address_of(server)
+        cache, mode = _cache_and_mode(address, cache, mode)
+        self._shelf = Shelf(cache, address, mode)
+        self._timeout = timeout
+        self._tries = tries
+        known = token or os.environ.get("NEUPRINT_APPLICATION_CREDENTIALS")
+        known = known or settings.saved_credentials(address).token
+        if not known and self._asks:
+            raise SetupError(
+                f"{address} wants a token: pass token=, or set NEUPRINT_APPLICATION_CREDENTIALS. "
+                "You find yours in the account menu of the neuPrint page"
+            )
+        super().__init__(address, dataset, known or _NO_TOKEN, verify, progress)
+
+    # -- what it is ------------------------------------------------------------------------
+
+    @property
+    def cache(self) -> Cache:
+        """The cache that it stands on."""
+        return self._shelf.cache
+
+    @property
+    def mode(self) -> str:
+        """``"remote"``, ``"local"`` or ``"fixed"``."""
+        return self._shelf.mode
+
+    @property
+    def _asks(self) -> bool:
+        return self._shelf.policy.asks
+
+    def _identity(self) -> tuple[Any, ...]:
+        places = (str(self.cache.cache_dir), str(self.cache.tables_dir))
+        return (type(self), self.server, self.dataset, self.token, self.verify, self.mode, *places)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Client) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        place = f"cache={str(self.cache.cache_dir)!r}, mode={self.mode!r}"
+        return f"Client({self.server!r}, {self.dataset!r}, {place})"
+
+    # -- datasets --------------------------------------------------------------------------
+
+    def fetch_datasets(self, reload_cache: bool = False) -> dict[str, Any]:
+        """Fetch what the server says of its datasets; this is how answers go out of date.
+
+        Parameters
+        ----------
+        reload_cache : bool
+            Ask again; otherwise the server is asked once, when the client is made.
+
+        Returns
+        -------
+        dict
+            By name, with ``uuid``, ``last-mod``, ``ROIs`` and more.
+        """
+        if reload_cache:
+            self._shelf.forget()
+        url = f"{self.server}/api/dbmeta/datasets"
+        found: dict[str, Any] = self._shelf.remember("", "datasets", lambda: self._fetch_json(url))
+        return found
+
+    def _select_dataset(self, dataset: str | None, reload_cache: bool) -> str:
+        # called when the session is made; what is sent again is decided in `server.send` alone
+        self.session.mount("https://", HTTPAdapter(max_retries=0))
+        # `reload_cache` is the second try of the base class with what may be old; ours is not
+        known = list(self.fetch_datasets()) if self._asks else self._shelf.datasets()
+        if dataset and (dataset in known or not self._asks):
+            return dataset
+        if not dataset and len(known) == 1:
+            return known[0]
+        there = ", ".join(known) or "none"
+        if dataset:
+            near = near_misses(dataset, known)
+            raise SetupError(
+                f"{self.server} has no dataset {dataset!r}; there are: {there}.{near}"
+            )
+        raise SetupError(f"name a dataset of {self.server}; there are: {there}")
+
+    def _version(self, dataset: str) -> Version:
+        """Give the state of a dataset, as of the one look at the server."""
+        if not dataset:
+            return Version()
+        found = self.fetch_datasets().get(dataset, {})
+        return Version(str(found.get("uuid") or ""), str(found.get("last-mod") or ""))
+
+    # -- what is wanted often --------------------------------------------------------------
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Metadata of the dataset, as ``fetch_meta`` gives it."""
+        found: dict[str, Any] = self._remember("meta", lambda: fetch_meta(client=self))
+        return found
+
+    @property
+    def primary_rois(self) -> list[str]:
+        """Names of the ROIs that do not overlap, sorted."""
+        found: list[str] = self._remember("primary", lambda: sorted(self.meta["primaryRois"]))
+        return found
+
+    @property
+    def all_rois(self) -> list[str]:
+        """Names of all ROIs, sorted."""
+        from neuprint.queries.rois import (  # type: ignore[import-untyped]  # it ships no types
+            _all_rois_from_meta,
+        )
+
+        found: list[str] = self._remember("rois", lambda: _all_rois_from_meta(self.meta))
+        return found
+
+    def fetch_neuron_keys(self) -> list[str]:
+        """Fetch the names of the properties of neurons."""
+        fetch = neuprint.Client.fetch_neuron_keys.__wrapped__
+        found: list[str] = self._remember("neuron keys", lambda: fetch(self))
+        return found
+
+    def fetch_synapse_nt_keys(self) -> list[str]:
+        """Fetch the names of the neurotransmitter properties of synapses."""
+        fetch = neuprint.Client.fetch_synapse_nt_keys.__wrapped__
+        found: list[str] = self._remember("nt keys", lambda: fetch(self))
+        return found
+
+    def _remember(self, name: str, compute: Callable[[], Any]) -> Any:
+        return self._shelf.remember(self.dataset, name, compute)
+
+    # -- requests --------------------------------------------------------------------------
+
+    def fetch_custom(
+        self,
+        cypher: str,
+        dataset: str = "",
+        format: str = "pandas",
+        use_arrow: bool | None = False,
+    ) -> Any:
+        """Ask a Cypher query.
+
+        Parameters
+        ----------
+        cypher : str
+            The query. One that writes is sent and never kept.
+        dataset : str
+            Another one than that of the client.
+        format : {"pandas", "json"}
+            A frame, or the response as a dict of ``columns``, ``data`` and ``debug``.
+        use_arrow : bool or None
+            Transport by Arrow, which loses types; None takes it where the server has it.
+
+        Returns
+        -------
+        pandas.DataFrame or dict
+
+        Raises
+        ------
+        QueryNotCached
+            No answer is kept, and the mode asks nobody.
+        QueryTimeout
+            The database gave up; what was answered before is kept.
+        QueryRefused
+            The query is wrong.
+        """
+        if format not in ("pandas", "json"):
+            raise InvalidArgument(f"format must be 'pandas' or 'json', got {format!r}")
+        with _within(_arrow, use_arrow is not False):
+            return super().fetch_custom(cypher, dataset, format, use_arrow)
+
+    def arrow_endpoint(self) -> bool:
+        """Whether the server can answer by Arrow; it is asked only if that is wanted."""
+        return _arrow.get() and bool(super().arrow_endpoint())
+
+    def _fetch_json(self, url: str, json: Any = None, ispost: bool = False) -> Any:
+        if ispost and url == f"{self.server}/api/{CYPHER}":
+            return self._ask_cypher(url, json)
+        try:
+            return ujson.loads(self._fetch(url, json, ispost).content)
+        except ValueError as error:
+            raise RemoteError(f"{url}: the server answered with what is no JSON") from error
+
+    def _fetch(self, url: str, json: Any = None, ispost: bool = False) -> Reply | Any:
+        below = f"{self.server}/api/"
+        if not ispost and url.startswith(below):
+            query = Query.of_path(self.server, url[len(below) :])
+        elif ispost and url == f"{below}custom/arrow" and not is_write(json["cypher"]):
+            cypher, dataset = json["cypher"], json["dataset"]
+            query = Query.of_cypher(self.server, dataset, cypher, "custom/arrow")
+        else:
+            # profiles, tokens, transactions and keys that are written
+            return self._send(self._call(url, json, ispost, repeat=not ispost))
+        call = self._call(url, json, ispost)
+
+        def ask() -> Answer:
+            response = self._send(call)
+            return Answer.of_body(response.content, response.headers.get("Content-Type", ""))
+
+        answer, _ = self._answer(query, call, ask)
+        return Reply(answer.cell, answer.media)
+
+    def _ask_cypher(self, url: str, json: dict[str, str]) -> dict[str, Any]:
+        cypher, dataset = json["cypher"], json["dataset"]
+        if is_write(cypher):
+            written: dict[str, Any] = ujson.loads(
+                self._send(self._call(url, json, True, repeat=False)).content
+            )
+            return written
+        call = self._call(url, json, True)
+
+        def ask() -> Answer:
+            found = _table(self._send(call))
+            debug = found.get("debug")
+            about = {} if debug == rewritten(cypher, dataset) else {"debug": debug}
+            return Answer(found["columns"], found["data"] or [], about=about)
+
+        query = Query.of_cypher(self.server, dataset, cypher)
+        answer, kept = self._answer(query, call, ask)
+        rows = _with_one_roi(answer, _choice.get())
+        debug = kept.debug or rewritten(cypher, dataset)
+        return {"columns": list(answer.columns), "data": rows, "debug": debug}
+
+    def _answer(self, query: Query, call: Call, ask: Callable[[], Answer]) -> tuple[Answer, Kept]:
+        """Give an answer that is kept or asked for; a refusal that is kept is raised again."""
+
+        def asked() -> Answer:
+            try:
+                return ask()
+            except QueryRefused as error:
+                if error.status != 400:
+                    raise
+                return Answer.of_refusal(400, error.response.text)
+
+        answer, kept = self._shelf.answer(query, asked, self._version, calling_function)
+        if answer.status != 200:
+            response = requests.Response()
+            response.status_code, response._content = answer.status, answer.cell.encode()
+            response.url = call.url
+            raise refusal(_told(call), response)
+        return answer, kept
+
+    def _call(self, url: str, json: Any, ispost: bool, *, repeat: bool = True) -> Call:
+        return Call("POST" if ispost else "GET", url, json=json, repeat=repeat)
+
+    def _send(self, call: Call) -> requests.Response:
+        if not self._asks:
+            raise ModeError(
+                f"{call.method} {call.url} is never kept, and mode {self.mode!r} asks no server"
+            )
+        options = {"verify": self.verify, "timeout": self._timeout, "tries": self._tries}
+        return send(self.session, _told(call), **options)
+
+    def post_raw_keyvalue(self, instance: str, key: str, value: bytes) -> None:
+        """Store a value on the server; nothing of it is kept here."""
+        if not isinstance(value, bytes):
+            raise InvalidArgument(f"the value must be bytes, got {type(value).__name__}")
+        url = f"{self.server}/api/raw/keyvalue/key/{instance}/{key}"
+        self._send(Call("POST", url, data=value, repeat=False))
+
+
+def one_roi_each(rois: Iterable[str]) -> AbstractContextManager[None]:
+    """Let each synapse that is read in a ``with`` block have one of these ROIs, the first by name.
+
+    neuprint-python gives a synapse of several ROIs one of them at random.
+    """
+    return _within(_choice, frozenset(rois))
+
+
+@contextmanager
+def _within(variable: ContextVar[T], value: T) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def _with_one_roi(answer: Answer, rois: frozenset[str] | None) -> list[Any]:
+    rows = list(answer.rows)
+    if rois is None or "syn_info" not in answer.columns:
+        return rows
+    at = list(answer.columns).index("syn_info")
+    for row in rows:
+        for roi in sorted(rois & row[at].keys())[1:]:
+            del row[at][roi]
+    return rows
+
+
+def _table(response: requests.Response) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = ujson.loads(response.content)
+        if isinstance(found["columns"], list) and isinstance(found["data"], (list, type(None))):
+            return found
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise RemoteError(
+        f"{response.url}: the server answered with what is no table: {response.text[:200]!r}"
+    )
+
+
+def _cache_and_mode(
+    address: str, cache: Cache | None, mode: str | None
+) -> tuple[Cache, str | None]:
+    """Give the cache, and the mode where it is another one than that of the cache."""
+    if cache is None:
+        from one_cache.cache import Cache
+
+        folder = settings.default_cache_dir(address)
+        return Cache(folder, mode=mode or "remote", silent=True), None
+    if mode is None or cache.policy().pinned:
+        return cache, None
+    if policy(read_mode(mode)).pinned:
+        raise ModeError(
+            f"mode {mode!r} serves what a manifest pins, and this cache was opened in mode "
+            f"{cache.mode!r}; open it so, Cache({str(cache.cache_dir)!r}, mode={mode!r})"
+        )
+    return cache, mode
+
+
+def calling_function() -> str:
+    """Name the function of neuprint-python that was called first, for messages and the table."""
+    name = "a client"
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module, code = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        if module.startswith(("neuprint.", "one_cache.neuprint.")):
+            # the workers of fetch_adjacencies, where the stack begins
+            threaded = module.endswith(".connectivity") and code == "_fetch"
+            if threaded or code.startswith("fetch_"):
+                name = "fetch_adjacencies" if threaded else code
+        frame = frame.f_back
+    return name
+
+
+def _told(call: Call) -> Call:
+    """Add to a call what its errors should say."""
+    function = calling_function()
+    found = getattr(neuprint, function, None)
+    batch = signature(found).parameters.get("batch_size") if callable(found) else None
+    hint = "Ask for less at once: narrower criteria, or LIMIT and SKIP in a query of your own."
+    if batch is not None:
+        hint = (
+            f"Pass a smaller batch_size= (the default is {batch.default}); batches that were "
+            "answered are kept and not asked again."
+        )
+    cypher = call.json.get("cypher", "") if isinstance(call.json, dict) else ""
+    return replace(call, about=function, hint=hint, text=cypher)

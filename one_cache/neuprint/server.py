@@ -1,0 +1,258 @@
+"""Requests to a neuPrint server: in time, again where that helps, and errors that say what to do.
+
+The errors are of our tree and of that of ``requests``, so scripts that catch ``HTTPError`` find
+theirs. The server's own client waits without end and gives up on the first 502.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from one_cache.errors import Forbidden, RemoteError, ServerTimeout, TransferFailed
+from one_cache.retry import backoff
+
+_log = logging.getLogger(__name__)
+
+CONNECT = 10.0  # s
+_LONGEST_WAIT = 60.0  # s that a server may ask to wait
+_SHOWN = 1500  # characters of a query in a message
+_AGAIN = frozenset({429, 502, 503, 504})
+_DROPPED = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+
+
+class _Answered:
+    """What the errors of ``requests`` carry: the request and the response, where there is one."""
+
+    request: Any = None
+    response: Any = None
+
+
+class QueryRefused(RemoteError, requests.HTTPError, _Answered):
+    """The server understood and said no; `response` and `status` have its words."""
+
+
+class QueryTimeout(ServerTimeout, requests.HTTPError, _Answered):
+    """The server or its database gave up on a query, or did not answer in time."""
+
+
+class TokenRefused(Forbidden, requests.HTTPError, _Answered):
+    """The server wants a token, or another one."""
+
+
+class ServerAway(TransferFailed, requests.ConnectionError, requests.HTTPError, _Answered):
+    """The server cannot be reached, or says that it cannot answer now."""
+
+
+Problem = QueryRefused | QueryTimeout | TokenRefused | ServerAway
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, and what its errors should say of it.
+
+    Attributes
+    ----------
+    method : str
+        ``"GET"`` or ``"POST"``.
+    url : str
+        Without credentials.
+    json, data : any, optional
+        Body.
+    about : str
+        What it is, for messages: the function and the query.
+    hint : str
+        What to do when it takes too long.
+    text : str
+        The query, for messages.
+    repeat : bool
+        Whether it may be sent again; not for what changes something.
+    """
+
+    method: str
+    url: str
+    json: Any = None
+    data: bytes | None = None
+    about: str = ""
+    hint: str = ""
+    text: str = ""
+    repeat: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The query as the end of a message."""
+        text = self.text.strip()
+        return f"\nThe query was:\n{text[:_SHOWN]}{'...' * (len(text) > _SHOWN)}" if text else ""
+
+
+def send(
+    session: requests.Session, call: Call, *, verify: bool | str, timeout: float, tries: int
+) -> requests.Response:
+    """Send a request.
+
+    Parameters
+    ----------
+    session : requests.Session
+        Holds the token.
+    call : Call
+        What to send.
+    verify : bool or str
+        As for ``requests``: whether, or with which file, the certificate is checked.
+    timeout : float
+        Longest silence of the server, s.
+    tries : int
+        How often it is sent, at most, while the server is away.
+
+    Returns
+    -------
+    requests.Response
+        Of status 2xx.
+
+    Raises
+    ------
+    ServerAway
+        It cannot be reached, cut the answer, or says 429, 502 or 503.
+    QueryTimeout
+        It did not answer in time, or says so of its database.
+    TokenRefused
+        401 or 403.
+    QueryRefused
+        Any other status.
+    """
+    sent = 1
+    while True:
+        try:
+            return _once(session, call, verify, timeout)
+        except (ServerAway, QueryTimeout) as error:
+            wait = _wait(error, sent)
+            if not call.repeat or sent >= tries or wait is None:
+                raise
+            _log.info("%s; trying again in %.1f s", error, wait)
+            time.sleep(wait)
+            sent += 1
+
+
+def _once(
+    session: requests.Session, call: Call, verify: bool | str, timeout: float
+) -> requests.Response:
+    try:
+        response = session.request(
+            call.method,
+            call.url,
+            json=call.json,
+            data=call.data,
+            verify=verify,
+            timeout=(min(CONNECT, timeout), timeout),
+        )
+    except requests.exceptions.SSLError as error:
+        raise ServerAway(
+            f"{call.about}: the certificate of the server is not accepted ({_reason(error)}). If "
+            "it is your own server, pass verify='its-certificate.pem'"
+        ) from error
+    except requests.ConnectTimeout as error:
+        raise ServerAway(f"{call.about}: no connection within {CONNECT:.0f} s") from error
+    except requests.Timeout as error:
+        raise QueryTimeout(
+            f"{call.about}: the server was silent for {timeout:g} s, and is not waited for any "
+            f"longer. {call.hint}{call.shown}"
+        ) from error
+    except _DROPPED as error:
+        raise ServerAway(f"{call.about}: no connection ({_reason(error)})") from error
+    if response.ok:
+        return response
+    raise refusal(call, response)
+
+
+def refusal(call: Call, response: requests.Response) -> Problem:
+    """Give the error that a status means.
+
+    Parameters
+    ----------
+    call : Call
+        What was asked.
+    response : requests.Response
+        What came back.
+
+    Returns
+    -------
+    QueryRefused, QueryTimeout, TokenRefused or ServerAway
+        To be raised.
+    """
+    status, said = response.status_code, words(response)
+    told = f"{call.about}: the server answered {status}{f': {said}' if said else ''}"
+    error: Problem
+    if status == 504 or is_timeout(status, said):
+        said = said or "no answer from its database"
+        error = QueryTimeout(
+            f"{call.about}: timed out on the server ({said}). {call.hint}", status
+        )
+    elif status in (401, 403):
+        error = TokenRefused(
+            f"{told}. Pass the token of your account as token=, or set "
+            "NEUPRINT_APPLICATION_CREDENTIALS"
+        )
+    elif status in _AGAIN:
+        error = ServerAway(told, _asked_to_wait(response))
+    else:
+        error = QueryRefused(f"{told}{call.shown}", status)
+    error.response, error.request = response, response.request
+    return error
+
+
+def is_timeout(status: int, said: str) -> bool:
+    """Whether a refusal means that the database ran out of time.
+
+    Examples
+    --------
+    >>> is_timeout(400, "Timeout experienced.  This could be due to database traffic...")
+    True
+    """
+    low = said.lower()
+    marks = ("timeout experienced", "transactiontimedout", "timed out", "timeout")
+    return 400 <= status < 600 and status not in (401, 403) and any(one in low for one in marks)
+
+
+def words(response: requests.Response) -> str:
+    """Give what a server says of an error: its JSON, or the beginning of its text."""
+    try:
+        found = response.json()
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        for key in ("error", "message"):
+            if found.get(key):
+                return str(found[key]).strip()
+    text = response.text.strip()
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _wait(error: ServerAway | QueryTimeout, sent: int) -> float | None:
+    """Give the seconds until the next try, or None where another one is of no use."""
+    if isinstance(error, QueryTimeout):
+        # a gateway may have lost its database for a moment; a database that gave up has not
+        gateway = error.response is not None and error.response.status_code == 504
+        return backoff(sent) if gateway else None
+    if isinstance(error.__cause__, requests.exceptions.SSLError):
+        return None
+    if error.retry_after is None:
+        return backoff(sent)
+    return error.retry_after if error.retry_after <= _LONGEST_WAIT else None
+
+
+def _asked_to_wait(response: requests.Response) -> float | None:
+    try:
+        return max(0.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _reason(error: BaseException) -> str:
+    """Give the innermost cause, in short; the outer ones repeat the address."""
+    seen = error
+    while seen.__context__ is not None:
+        seen = seen.__context__
+    return f"{type(seen).__name__}: {str(seen)[:200]}"

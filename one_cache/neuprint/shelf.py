@@ -1,0 +1,441 @@
+"""What a cache holds of a neuPrint server: a table of answers, a file each, the record of use.
+
+``queries.pqt`` has a row for each answer and pins its file. A file is named by its query and
+its bytes and says itself what it answers, so it is never changed, and one whose row was not
+saved (the process was killed) is found all the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import logging
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from one_cache import __version__, settings
+from one_cache.errors import (
+    CacheWarning,
+    ContentError,
+    HashMismatch,
+    NotInCache,
+    NotOnServer,
+    OneCacheError,
+    QueryNotCached,
+    TransferFailed,
+)
+from one_cache.manifest import now
+from one_cache.modes import FileState
+from one_cache.neuprint.answers import Answer, pack, read_about, unpack
+from one_cache.neuprint.query import Query
+from one_cache.recorder import Entry
+from one_cache.records import File
+
+if TYPE_CHECKING:
+    from one_cache.cache import Cache
+    from one_cache.modes import Policy
+
+_log = logging.getLogger(__name__)
+
+TABLE = "queries"
+FOLDER = "neuprint"
+_NO_ROWS = "no rows within the time box: there are none, or the time was up"
+_SHOWN = 1500  # characters of a query in a message
+T = TypeVar("T")
+
+# answers that were given while something was computed that is remembered
+_given: ContextVar[list[tuple[Query, Kept]] | None] = ContextVar("given", default=None)
+
+
+class Version(NamedTuple):
+    """State of a dataset: an answer is true as long as both are the same."""
+
+    uuid: str = ""
+    last_mod: str = ""
+
+
+class Kept(NamedTuple):
+    """What is needed of a row to serve its answer."""
+
+    id: str
+    path: str
+    size: int
+    hash: str
+    uuid: str
+    last_mod: str
+    inconclusive: bool
+    asked_at: str
+    debug: str | None
+
+    @property
+    def version(self) -> Version:
+        """State of the dataset that was asked."""
+        return Version(self.uuid, self.last_mod)
+
+    @property
+    def file(self) -> File:
+        """The file that holds the answer."""
+        return File(self.path, size=self.size, hash=self.hash)
+
+
+class Shelf:
+    """The answers of one server in a cache.
+
+    Parameters
+    ----------
+    cache : Cache
+        Its tables, store, policy and recorder are used.
+    server : str
+        Address.
+    mode : {None, "remote", "local", "fixed"}
+        Of the client; that of the cache when None.
+    """
+
+    def __init__(self, cache: Cache, server: str, mode: str | None = None) -> None:
+        self.cache = cache
+        self.server = server
+        self._mode = mode
+        self._tables: object = None
+        self._rows: dict[str, Kept] = {}
+        self._memory: dict[tuple[str, str], tuple[Any, list[tuple[Query, Kept]]]] = {}
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> Shelf:
+        # copies of a client, one a thread, stand on one shelf
+        return self
+
+    @property
+    def mode(self) -> str:
+        """Mode in which the client answers; a frozen cache stays frozen."""
+        return self.cache.mode if self.policy.pinned or self._mode is None else self._mode
+
+    @property
+    def policy(self) -> Policy:
+        """What the mode allows."""
+        return self.cache.policy(self._mode)
+
+    # -- an answer -------------------------------------------------------------------------
+
+    def answer(
+        self,
+        query: Query,
+        ask: Callable[[], Answer],
+        version: Callable[[str], Version],
+        function: Callable[[], str],
+    ) -> tuple[Answer, Kept]:
+        """Give the answer to a query: kept and still true, or else asked for, and then kept.
+
+        Parameters
+        ----------
+        query : Query
+            What is asked.
+        ask : callable
+            Asks the server.
+        version : callable
+            Gives the state of a dataset as the server says it; called only if that matters.
+        function : callable
+            Names the function that the user called.
+
+        Returns
+        -------
+        answer : Answer
+            New objects.
+        kept : Kept
+            Where it lies.
+
+        Raises
+        ------
+        QueryNotCached
+            None is kept, and the mode asks nobody.
+        HashMismatch
+            The file differs from its record, and the mode asks nobody.
+        """
+        asks = self.policy.asks
+        kept = self._find(query)
+        if kept is not None and (not asks or self._is_true(kept, query, version)):
+            try:
+                return self._served(query, kept), kept
+            except (NotInCache, NotOnServer, HashMismatch, ContentError) as error:
+                if not asks:
+                    raise self._unusable(error, query, function()) from error
+                _log.info("%s; asked again", error)
+        if not asks:
+            raise self._missing(query, function())
+        with self._alone(query):
+            other = self._adopted(query) if query.lifetime else None
+            if other is not None and other != kept and self._is_true(other, query, version):
+                return self._served(query, other), other
+            try:
+                answer = ask()
+            except TransferFailed as error:
+                # only of what is asked each time: another answer may be known to be out of date
+                if kept is None or query.lifetime:
+                    raise
+                return self._old(query, kept, error), kept
+            kept = self._keep(query, answer, version(query.dataset), function())
+        self.note(query, kept)
+        return answer, kept
+
+    def _is_true(self, kept: Kept, query: Query, version: Callable[[str], Version]) -> bool:
+        """Whether an answer may serve without asking."""
+        if kept.inconclusive or not query.lifetime:
+            return False
+        if kept.version != version(query.dataset):
+            return False
+        asked = dt.datetime.fromisoformat(kept.asked_at)
+        return (dt.datetime.now(dt.timezone.utc) - asked).total_seconds() < query.lifetime
+
+    def _served(self, query: Query, kept: Kept) -> Answer:
+        """Read an answer whose file is verified as the mode wants it."""
+        refused = self.cache.bring([kept.file], self._mode, lost={kept.path})
+        if refused:
+            raise refused[kept.path]
+        answer = unpack(self.cache.store.path(kept.path))
+        if answer.about.get("id") != query.id:
+            raise ContentError(f"{kept.path}: holds the answer to another query")
+        if kept.inconclusive:
+            _log.warning("%s (%s)", _NO_ROWS, query.text[:200])
+        self.note(query, kept)
+        return answer
+
+    def _old(self, query: Query, kept: Kept, error: TransferFailed) -> Answer:
+        """Give what the server said last time, where it is away."""
+        answer = self._served(query, kept)
+        warnings.warn(
+            f"{self.server} is away ({error}); its answer of {kept.asked_at} is used for "
+            f"{query.method}, and what is kept of its datasets counts as true",
+            CacheWarning,
+            stacklevel=6,
+        )
+        return answer
+
+    @contextmanager
+    def _alone(self, query: Query) -> Iterator[None]:
+        """Let one process ask, while the others that want the same wait for its answer."""
+        if not query.lifetime:
+            yield
+            return
+        with self.cache.store.lock(f"{FOLDER}/{query.id[:3]}"):
+            yield
+
+    # -- rows and files --------------------------------------------------------------------
+
+    def _find(self, query: Query) -> Kept | None:
+        kept = self._index().get(query.id)
+        if kept is None and not self.policy.pinned:
+            kept = self._adopted(query)
+        return kept
+
+    def _index(self) -> dict[str, Kept]:
+        """Give the rows of this server by id; they are read again when the tables are others."""
+        tables = self.cache.tables
+        if self._tables is not tables:
+            found = self._read_rows("server = ?", [self.server])
+            self._rows = {kept.id: kept for kept in found}
+            self._tables = tables
+        return self._rows
+
+    def datasets(self) -> list[str]:
+        """Name the datasets of which answers are kept."""
+        if TABLE not in self.cache.tables.names():
+            return []
+        sql = f"SELECT DISTINCT dataset FROM {TABLE} WHERE server = ? AND dataset <> '' ORDER BY 1"
+        return [row["dataset"] for row in self.cache.tables.rows(sql, [self.server])]
+
+    def _folder(self, query: Query) -> str:
+        dataset = re.sub(r"[^A-Za-z0-9.-]+", "_", query.dataset).strip("._") or "server"
+        return f"{FOLDER}/{settings.server_key(self.server)}/{dataset}/{query.id[:2]}"
+
+    def _keep(self, query: Query, answer: Answer, version: Version, function: str) -> Kept:
+        """Write an answer and its row."""
+        empty = query.timeboxed and answer.status == 200 and not answer.rows
+        about = {
+            "id": query.id,
+            "server": query.server,
+            "dataset": query.dataset,
+            "uuid": version.uuid,
+            "last_mod": version.last_mod,
+            "method": query.method,
+            "query": query.text,
+            "inconclusive": empty,
+            "versions": _versions(),
+        }
+        data = pack(Answer(answer.columns, answer.rows, answer.media, answer.status, about))
+        digest = hashlib.sha256(data).hexdigest()
+        path = f"{self._folder(query)}/{query.id}-{digest[:12]}.pqt"
+        file = File(path, size=len(data), hash=digest)
+        if self.cache.store.state(file) is not FileState.GOOD:
+            self.cache.store.write(path, data, algorithm="sha256")
+        more = {"function": function, "raw": query.raw, "debug": answer.about.get("debug")}
+        about.update(rows=len(answer.rows), status=answer.status, columns=list(answer.columns))
+        return self._add(about, file, now(), more)
+
+    def _add(
+        self, about: Mapping[str, Any], file: File, asked_at: str, more: Mapping[str, Any]
+    ) -> Kept:
+        row = {
+            **about,
+            **more,
+            "columns": json.dumps(about["columns"]),
+            "path": file.path,
+            "size": file.size,
+            "hash": file.hash,
+            "asked_at": asked_at,
+        }
+        kept = Kept(**{name: row[name] for name in Kept._fields})
+        self._index()[kept.id] = kept
+        self.cache.tables.add(TABLE, [row], origin=self.server)
+        return kept
+
+    def _adopted(self, query: Query) -> Kept | None:
+        """Give the newest answer on disk, which another process may have asked for."""
+        folder = self._folder(query)
+        place = self.cache.store.path(folder)
+        try:
+            names = [name for name in os.listdir(place) if name.startswith(query.id)]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        known = self._index().get(query.id)
+        for name in sorted(names, key=lambda one: os.stat(place / one).st_mtime, reverse=True):
+            path = f"{folder}/{name}"
+            if known is not None and known.path == path:
+                return known
+            digest = self.cache.store.digest(path, "sha256")
+            if name != f"{query.id}-{digest[:12]}.pqt":
+                continue  # being written, or damaged
+            saved = self._saved(query, path)
+            if saved is not None:
+                return saved
+            file = File(path, size=os.stat(place / name).st_size, hash=digest)
+            return self._add(*self._told(query, file))
+        return None
+
+    def _saved(self, query: Query, path: str) -> Kept | None:
+        """Give the row that another client or process has for a file."""
+        found = self._read_rows("id = ? AND path = ?", [query.id, path])
+        self._index().update((kept.id, kept) for kept in found)
+        return found[0] if found else None
+
+    def _read_rows(self, where: str, params: list[str]) -> list[Kept]:
+        if TABLE not in self.cache.tables.names():
+            return []
+        columns = ", ".join(f'"{name}"' for name in Kept._fields)
+        sql = f"SELECT {columns} FROM {TABLE} WHERE {where}"
+        return [Kept(**row) for row in self.cache.tables.rows(sql, params)]
+
+    def _told(
+        self, query: Query, file: File
+    ) -> tuple[Mapping[str, Any], File, str, Mapping[str, Any]]:
+        """Give the row that a file tells of itself; the text as it was sent is not in it."""
+        place = self.cache.store.path(file.path)
+        modified = dt.datetime.fromtimestamp(place.stat().st_mtime, dt.timezone.utc)
+        more = {"function": "", "raw": query.text, "debug": None}
+        return read_about(place), file, modified.isoformat(timespec="seconds"), more
+
+    # -- the record ------------------------------------------------------------------------
+
+    def note(self, query: Query, kept: Kept) -> None:
+        """Record that an answer was read."""
+        given = _given.get()
+        if given is not None:
+            given.append((query, kept))
+        recorder = self.cache.recorder
+        if recorder.on:
+            recorder.add(
+                Entry(
+                    "query",
+                    kept.id,
+                    path=kept.path,
+                    revision=kept.last_mod,
+                    size=kept.size,
+                    hash=kept.hash,
+                    source=self.server,
+                    mode=self.mode,
+                    note=_NO_ROWS if kept.inconclusive else "",
+                    at=now(),
+                )
+            )
+
+    def remember(self, dataset: str, name: str, compute: Callable[[], T]) -> T:
+        """Compute once what is wanted often; whoever uses it has read the answers behind it.
+
+        Parameters
+        ----------
+        dataset, name : str
+            What it is.
+        compute : callable
+            Reads answers.
+
+        Returns
+        -------
+        any
+            The same object each time.
+        """
+        if (dataset, name) not in self._memory:
+            return self._compute((dataset, name), compute)
+        value, given = self._memory[dataset, name]
+        recorder = self.cache.recorder
+        for query, kept in given if recorder.on else ():
+            if not recorder.has("query", kept.id):
+                self.note(query, kept)
+        found: T = value
+        return found
+
+    def _compute(self, key: tuple[str, str], compute: Callable[[], T]) -> T:
+        outer = _given.get()
+        given: list[tuple[Query, Kept]] = []
+        token = _given.set(given)
+        try:
+            value = compute()
+        finally:
+            _given.reset(token)
+        if outer is not None:
+            outer.extend(given)
+        self._memory[key] = (value, given)
+        return value
+
+    def forget(self) -> None:
+        """Let everything that is remembered be computed again."""
+        self._memory.clear()
+
+    # -- what is said ----------------------------------------------------------------------
+
+    def _missing(self, query: Query, function: str) -> QueryNotCached:
+        pinned = self.policy.pinned
+        there = "the manifest pins no answer" if pinned else "no answer is kept"
+        known = self.datasets()
+        hint = ""
+        if query.dataset and query.dataset not in known:
+            others = f"; there is: {', '.join(known)}" if known else ""
+            hint = f" Nothing of {query.dataset!r} is there{others}."
+        return QueryNotCached(
+            f"{function}: {there} to this query in {self.cache.cache_dir}, and mode "
+            f"{self.mode!r} asks no server.{hint} Run it once with mode='remote'"
+            f"{' and freeze the cache again' if pinned else ''}. The query to {self.server}, "
+            f"dataset {query.dataset!r}, is:\n{_shortened(query.text)}"
+        )
+
+    def _unusable(self, error: OneCacheError, query: Query, function: str) -> OneCacheError:
+        kind = QueryNotCached if isinstance(error, NotInCache) else type(error)
+        return kind(
+            f"{function}: the answer that is kept cannot be used: {error} The query is:\n"
+            f"{_shortened(query.text)}"
+        )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
+@lru_cache(maxsize=1)
+def _versions() -> str:
+    """Give the versions that an answer passed through, as JSON."""
+    packages = {name: version_of(name) for name in ("neuprint-python", "pandas", "pyarrow")}
+    return json.dumps({"one_cache": __version__, **packages})

@@ -158,31 +158,26 @@ def _cut(
     """Give the value of each roi at each time of each trial, (n_roi, n_trials, n_time)."""
     if method not in ("nearest", "linear"):
         raise InvalidArgument(f"method must be 'nearest' or 'linear', got {method!r}")
-    dtype = samples.dtype if samples.dtype.kind == "f" else np.dtype(np.float64)
-    data = np.empty((len(samples), len(rows.trial_id), len(time)), dtype=dtype)
+    if samples.dtype.kind != "f":
+        samples = samples.astype(np.float64)
     known = np.flatnonzero(rows.known)
-    data[:, ~rows.known] = np.nan
+    # trials first in memory: each is then written in one place, nearly as fast as memory is
+    data = np.empty((len(rows.trial_id), len(samples), len(time)), samples.dtype)
+    data[~rows.known] = np.nan
     if method == "nearest":
-        for trial, index in zip(known, clock.nearest(rows.event[known], time), strict=True):
-            _put_nearest(data[:, trial], samples, index)
+        indices = clock.nearest(rows.event[known], time)
+        # a run of samples is copied far faster than a list of them
+        runs = (indices >= 0).all(axis=1) & (np.diff(indices) == 1).all(axis=1)
+        for trial, index, is_run in zip(known, indices, runs.tolist(), strict=True):
+            if is_run:
+                data[trial] = samples[:, index[0] : index[-1] + 1]
+            else:
+                data[trial] = samples[:, index]
+                data[trial][:, index < 0] = np.nan
     else:
         for trial, place in zip(known, clock.position(rows.event[known], time), strict=True):
-            _put_linear(data[:, trial], samples, place)
-    return data
-
-
-def _put_nearest(out: NDArray[Any], samples: NDArray[Any], index: NDArray[np.intp]) -> None:
-    """Put the samples of these numbers into (n_roi, n_time); NaN where the number is -1."""
-    inside = index >= 0
-    if not inside.all():
-        out[:, ~inside] = np.nan
-        index = index[inside]
-    if len(index) and (np.diff(index) == 1).all():
-        # the samples inside are one run on both sides: a slice is copied far faster than a list
-        run = np.flatnonzero(inside)
-        out[:, run[0] : run[-1] + 1] = samples[:, index[0] : index[-1] + 1]
-    else:
-        out[:, inside] = samples[:, index]
+            _put_linear(data[trial], samples, place)
+    return data.transpose(1, 0, 2)
 
 
 def _put_linear(out: NDArray[Any], samples: NDArray[Any], place: NDArray[np.float64]) -> None:
@@ -190,11 +185,11 @@ def _put_linear(out: NDArray[Any], samples: NDArray[Any], place: NDArray[np.floa
     inside = ~np.isnan(place)
     before = np.floor(place[inside]).astype(np.intp)
     part = place[inside] - before
-    value = samples[:, before].astype(out.dtype)
+    value = samples[:, before]
     # on a sample, its neighbour does not count, be it NaN or beyond the end
     between = part > 0
     step = samples[:, before[between] + 1] - value[:, between]
-    value[:, between] += part[between] * step
+    value[:, between] += (part[between] * step).astype(value.dtype)
     out[:, inside] = value
     out[:, ~inside] = np.nan
 

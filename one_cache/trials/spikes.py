@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -82,7 +83,7 @@ def peth(
     Raises
     ------
     InvalidArgument
-        The window holds no bin, or times and clusters differ in length.
+        The window holds no bin, times and clusters differ in length, or a unit is asked for twice.
 
     Examples
     --------
@@ -97,21 +98,18 @@ def peth(
     edges = _edges(window, bin_size)
     event_times = np.asarray(events, dtype=np.float64).ravel()
     times, clusters = _sorted_spikes(spike_times, spike_clusters)
-    unit_ids = _unit_ids(clusters) if units is None else np.asarray(units)
+    unit_ids = _unit_ids(clusters) if units is None else _without_doubles(units)
+    find_rows = _row_finder(clusters, unit_ids)
 
-    spike, event = _near(times, event_times, edges)
-    time, origin = times[spike], event_times[event]
-    bin_ = np.clip(((time - origin - edges[0]) / bin_size).astype(np.intp), 0, len(edges) - 2)
-    # the division may be off by one unit in the last place: the edges themselves decide
-    bin_ -= time < origin + edges[bin_]
-    bin_ += time >= origin + edges[bin_ + 1]
-    row = _rows(clusters[spike], unit_ids)
-    inside = (row >= 0) & (bin_ >= 0) & (bin_ < len(edges) - 1)
-
-    shape = len(unit_ids), len(event_times), len(edges) - 1
-    counts = np.zeros(shape, dtype=np.int32)
-    flat = (row * shape[1] + event) * shape[2] + bin_
-    np.add.at(counts.reshape(-1), flat[inside], 1)
+    n_units, n_bins = len(unit_ids), len(edges) - 1
+    counts = np.zeros((n_units, len(event_times), n_bins), dtype=np.int32)
+    for place in np.flatnonzero(np.isfinite(event_times)):
+        cuts = np.searchsorted(times, event_times[place] + edges)
+        bin_ = np.repeat(np.arange(n_bins), np.diff(cuts))
+        row = find_rows(clusters[cuts[0] : cuts[-1]])
+        flat = (row * n_bins + bin_)[row >= 0]
+        counted = np.bincount(flat, minlength=n_units * n_bins)
+        counts[:, place] = counted.reshape(n_units, n_bins)
     unknown = np.isnan(event_times)
     if unknown.any():
         return Peth(np.where(unknown[None, :, None], np.nan, counts), unit_ids, edges)
@@ -146,8 +144,13 @@ def spikes_around(
     """
     times, _ = _sorted_spikes(spike_times, None)
     event_times = np.asarray(events, dtype=np.float64).ravel()
-    spike, event = _near(times, event_times, np.asarray(window, dtype=np.float64))
-    return times[spike] - event_times[event], event
+    known = np.flatnonzero(np.isfinite(event_times))
+    first = np.searchsorted(times, event_times[known] + window[0], "left")
+    last = np.searchsorted(times, event_times[known] + window[1], "right")
+    around = [
+        times[i:j] - event for i, j, event in zip(first, last, event_times[known], strict=True)
+    ]
+    return np.concatenate([np.empty(0), *around]), np.repeat(known, last - first)
 
 
 def _edges(window: tuple[float, float], bin_size: float) -> NDArray[np.float64]:
@@ -185,14 +188,35 @@ def _unit_ids(clusters: NDArray[Any]) -> NDArray[Any]:
     return np.unique(clusters)
 
 
-def _rows(clusters: NDArray[Any], unit_ids: NDArray[Any]) -> NDArray[np.intp]:
-    """Give the row of each spike's unit, -1 for a unit that was not asked for."""
-    if not len(unit_ids):
-        return np.full(len(clusters), -1, dtype=np.intp)
+def _without_doubles(units: ArrayLike) -> NDArray[Any]:
+    """Give the units that are asked for, each of which gets one row."""
+    unit_ids = np.asarray(units).ravel()
+    names, times = np.unique(unit_ids, return_counts=True)
+    if (times > 1).any():
+        raise InvalidArgument(f"unit {names[times > 1][0]} is asked for twice")
+    return unit_ids
+
+
+def _row_finder(
+    clusters: NDArray[Any], unit_ids: NDArray[Any]
+) -> Callable[[NDArray[Any]], NDArray[np.intp]]:
+    """Make what gives the row of each spike's unit, -1 for a unit that was not asked for."""
+    if _is_small(clusters) and unit_ids.dtype.kind in "iu":
+        table = np.full(int(clusters.max()) + 1, -1, dtype=np.intp)
+        there = np.flatnonzero((unit_ids >= 0) & (unit_ids < len(table)))
+        table[unit_ids[there]] = there
+        return table.__getitem__
+
     order = np.argsort(unit_ids, kind="stable")
-    place = np.searchsorted(unit_ids, clusters, sorter=order)
-    row = order[np.minimum(place, len(unit_ids) - 1)]
-    return np.where(unit_ids[row] == clusters, row, -1)
+
+    def search(some: NDArray[Any]) -> NDArray[np.intp]:
+        if not len(unit_ids):
+            return np.full(len(some), -1, dtype=np.intp)
+        place = np.searchsorted(unit_ids, some, sorter=order)
+        row = order[np.minimum(place, len(unit_ids) - 1)]
+        return np.where(unit_ids[row] == some, row, -1)
+
+    return search
 
 
 def _is_small(clusters: NDArray[Any]) -> bool:
@@ -200,17 +224,3 @@ def _is_small(clusters: NDArray[Any]) -> bool:
     if clusters.dtype.kind not in "iu" or not len(clusters):
         return False
     return bool(clusters.min() >= 0 and clusters.max() < 10 * len(clusters) + 1000)
-
-
-def _near(
-    times: NDArray[np.float64], events: NDArray[np.float64], edges: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give the index of each spike within the edges, and of its event."""
-    known = np.isfinite(events)
-    first = np.searchsorted(times, np.where(known, events, np.inf) + edges[0], "left")
-    last = np.searchsorted(times, np.where(known, events, np.inf) + edges[-1], "right")
-    length = np.where(known, last - first, 0)
-    event = np.repeat(np.arange(len(events)), length)
-    before = np.cumsum(length) - length
-    spike = np.arange(length.sum()) + np.repeat(first - before, length)
-    return spike, event

@@ -11,12 +11,12 @@ The ALF names are those that users of ONE-api catch already::
     │   ├── ALFObjectNotFound             FileNotFoundError  no dataset of that name
     │   │   ├── QCExcluded                                   there is one, its QC keeps it out
     │   │   ├── NotOnServer                                  it is known, no server holds it
-    │   │   └── NotInCache                                   known, not on disk, may not be fetched
-    │   │       └── QueryNotCached                           no answer is kept, none may be asked
+    │   │   ├── NotInCache                                   known, not on disk, may not be fetched
+    │   │   │   └── QueryNotCached                           no answer is kept, none may be asked
+    │   │   └── SessionNotFound           KeyError, ValueError   no session of that name
     │   ├── ALFMultipleObjectsFound       LookupError        the name fits several
     │   ├── ALFMultipleCollectionsFound   LookupError        ... in several collections
     │   └── ALFMultipleRevisionsFound     LookupError        ... in several (default) revisions
-    ├── SessionNotFound                   KeyError, ValueError
     ├── InvalidArgument                   ValueError
     │   ├── UnknownSearchTerm
     │   ├── AmbiguousSearchTerm
@@ -112,6 +112,10 @@ class QueryNotCached(NotInCache):
     """No answer to this query is kept here, and this mode asks nobody."""
 
 
+class SessionNotFound(ALFObjectNotFound, KeyError, ValueError):
+    """No session of that name or id is known."""
+
+
 class ALFMultipleObjectsFound(ALFError, LookupError):
     """The name fits several datasets or objects."""
 
@@ -122,10 +126,6 @@ class ALFMultipleCollectionsFound(ALFError, LookupError):
 
 class ALFMultipleRevisionsFound(ALFError, LookupError):
     """The name fits several revisions, or several are marked as the default."""
-
-
-class SessionNotFound(OneCacheError, KeyError, ValueError):
-    """No session of that name or id is known."""
 
 
 class InvalidArgument(OneCacheError, ValueError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from one_cache import query
-from one_cache.cache.finding import Finding
+from one_cache.cache.finding import Finding, split_parts
 from one_cache.errors import (
     ALFMultipleCollectionsFound,
     ALFMultipleObjectsFound,
@@ -35,10 +35,12 @@ class Choosing(Finding):
         collection: query.Pattern | None,
         revision: str | None,
         qc: str | int | QC,
+        *,
+        is_path: bool = False,
     ) -> Dataset:
-        """Choose the one dataset that a name means."""
-        name, collection, revision, exact = split_name(name, collection, revision)
-        if exact:
+        """Choose the one dataset that a name means; a path names one revision exactly."""
+        name, collection, revision, has_folder = split_name(name, collection, revision)
+        if has_folder or is_path:
             return self._exact_dataset(datasets, str(name), qc)
         asked = name if isinstance(name, str) else "/".join(map(str, name.values()))
         found: list[Dataset] = []
@@ -51,10 +53,14 @@ class Choosing(Finding):
             if found or named:
                 break
         query.require_one(found, f"dataset {asked!r}")
-        found = query.choose_revisions(found, revision or self.revision_last_before)
+        found = query.choose_revisions(found, self._last(revision))
         if not found:
             raise self._not_found(asked, datasets, chosen, revision)
         return found[0]
+
+    def _last(self, revision: str | None) -> str | None:
+        """Give the date that a call means: its own, or the cut-off of this cache."""
+        return self.revision_last_before if revision is None else revision
 
     def _readings(self, name: DatasetName) -> Iterable[DatasetName]:
         """Give what a name may mean: itself, and ``object.attribute`` with any namespace."""
@@ -71,7 +77,9 @@ class Choosing(Finding):
         pattern = path
         if self.wildcards and path.rpartition("/")[2].count(".") == 1:
             pattern = f"{path}.*"
-        chosen = self._filter(pattern, None, None, qc)
+        # a name without a folder lies in none
+        folder = None if "/" in path else ""
+        chosen = self._filter(pattern, folder, folder, qc)
         found = chosen(datasets)
         if not found:
             raise self._not_found(path, datasets, chosen, None)
@@ -100,7 +108,7 @@ class Choosing(Finding):
             have = ", ".join(repr(dataset.revision) for dataset in named)
             return ALFObjectNotFound(
                 f"dataset {asked!r} has no revision up to "
-                f"{revision or self.revision_last_before!r}; there are: {have}"
+                f"{self._last(revision)!r}; there are: {have}"
             )
         if chosen.last_revision is not None:
             later = query.Filter(
@@ -127,26 +135,24 @@ class Choosing(Finding):
         collections: Sequence[str | None],
         revisions: Sequence[str | None],
         qc: str | int | QC,
+        *,
+        are_paths: bool,
     ) -> tuple[list[Dataset | None], list[OneCacheError]]:
         chosen: list[Dataset | None] = []
         problems: list[OneCacheError] = []
         for name, collection, revision in zip(names, collections, revisions, strict=True):
             try:
-                chosen.append(self._one_dataset(known, name, collection, revision, qc))
+                chosen.append(
+                    self._one_dataset(known, name, collection, revision, qc, is_path=are_paths)
+                )
             except ALFObjectNotFound as error:
                 chosen.append(None)
                 problems.append(error)
         return chosen, problems
 
-    def _warn_not_default(
-        self, names: Sequence[DatasetName], chosen: Sequence[Dataset | None]
-    ) -> None:
-        old = [
-            dataset.rel_path
-            for name, dataset in zip(names, chosen, strict=True)
-            if isinstance(name, str) and "/" in name
-            if dataset is not None and dataset.default_revision is False
-        ]
+    def _warn_not_default(self, chosen: Sequence[Dataset | None]) -> None:
+        """Warn of datasets that were named by path and that are not the default revision."""
+        old = [one.rel_path for one in chosen if one and one.default_revision is False]
         if old:
             warnings.warn(
                 f"not the default revision, and therefore not recommended for analysis: "
@@ -167,8 +173,7 @@ class Choosing(Finding):
         chosen = self._filter(parts, collection, None, qc, explicit_revision=revision is not None)
         named = chosen.named(known)
         passing = [dataset for dataset in named if chosen.passes_qc(dataset)]
-        wanted = revision or self.revision_last_before
-        found = query.choose_revisions(passing, wanted, unique_default=False)
+        found = query.choose_revisions(passing, self._last(revision), unique_default=False)
         asked = str(parts.get("object") or "*")
         if not found:
             raise self._object_not_found(asked, known, chosen, revision)
@@ -211,35 +216,33 @@ def split_name(
                 f"{name!r} is a relative path, so collection= and revision= must not be given"
             )
         return name, collection, revision, "/" in name
-    parts = dict(name)
-    inner = {key: parts.pop(key) for key in ("collection", "revision") if key in parts}
-    if inner and (collection is not None or revision is not None):
-        raise InvalidArgument(
-            "collection and revision are given both in the parts of the name and as arguments"
-        )
-    return (
-        parts,
-        inner.get("collection", collection),
-        inner.get("revision", revision),
-        False,
-    )
+    parts, collection, revision = split_parts(name, collection, revision)
+    return parts, collection, revision, False
 
 
 def split_names(
     datasets: Any,
     collections: str | Sequence[str | None] | None,
     revisions: str | Sequence[str | None] | None,
-) -> tuple[list[DatasetName], list[str | None], list[str | None]]:
-    """Give a name, collection and revision for each dataset asked for."""
+) -> tuple[list[DatasetName], list[str | None], list[str | None], bool]:
+    """Give a name, collection and revision for each dataset; tell whether the names are paths.
+
+    Names are paths when any has a folder, as in a list of relative paths: those without one lie
+    in no collection then.
+    """
     if isinstance(datasets, (str, Mapping)):
         raise TypeError(f"datasets takes several names, got the single one {datasets!r}")
     names = list(datasets["rel_path"]) if hasattr(datasets, "columns") else list(datasets)
     kinds = {str if isinstance(name, str) else Mapping for name in names}
     if len(kinds) > 1:
         raise InvalidArgument("datasets takes names as texts, or as mappings, not both")
-    if hasattr(datasets, "columns"):
-        # a frame names exact rows: a file in no collection is a path all the same
-        names = [name if "/" in name else {"collection": "", **_parts(name)} for name in names]
+    are_paths = hasattr(datasets, "columns") or any(
+        isinstance(name, str) and "/" in name for name in names
+    )
+    if are_paths and (collections or revisions):
+        raise InvalidArgument(
+            "the datasets are relative paths, so collections= and revisions= must not be given"
+        )
 
     def spread(value: str | Sequence[str | None] | None, what: str) -> list[str | None]:
         if value is None or isinstance(value, str):
@@ -251,12 +254,9 @@ def split_names(
             )
         return list(value)
 
-    return names, spread(collections, "collections"), spread(revisions, "revisions")
-
-
-def _parts(name: str) -> dict[str, Any]:
-    parts = filename_parts(name, as_dict=True, assert_valid=False)
-    return {key: "" if value is None else value for key, value in parts.items()}
+    # one empty revision for all is "not asked", as everywhere; one of a list is "unrevised"
+    revised = spread(revisions or None, "revisions")
+    return names, spread(collections, "collections"), revised, are_paths
 
 
 def require_one_object(datasets: Sequence[Dataset], asked: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from one_cache import query
@@ -14,6 +16,7 @@ from one_cache.cache.frames import (
 )
 from one_cache.cache.naming import Naming, each
 from one_cache.catalogue import Catalogue, TableCatalogue
+from one_cache.errors import InvalidArgument
 from one_cache.records import QC, Bunch, Dataset
 
 if TYPE_CHECKING:
@@ -97,6 +100,8 @@ class Finding(Naming):
         ignore_qc_not_set: bool = False,
         explicit_revision: bool = False,
     ) -> query.Filter:
+        if isinstance(filename, Mapping):
+            filename, collection, revision = split_parts(filename, collection, revision)
         explicit = explicit_revision or revision is not None
         return query.Filter(
             filename,
@@ -188,7 +193,8 @@ class Finding(Naming):
             )
         found = chosen(self._datasets_of(self._eid(eid, catalogue), catalogue))
         kept = [one for one in found if one.default_revision or not defaults]
-        return dataset_frame(kept, keep_eid=keep_eid)
+        # the rows of a table are sorted by id, also where only those of a session are taken
+        return dataset_frame(sorted(kept, key=attrgetter("id")), keep_eid=keep_eid)
 
     def _datasets_of(self, eid: str, catalogue: Catalogue) -> list[Dataset]:
         """Give the datasets of a session that is known."""
@@ -210,7 +216,8 @@ class Finding(Naming):
         where = "list_contains(?, rel_path) AND list_contains(?, coalesce(qc, 'NOT_SET'))"
         if defaults:
             where += " AND default_revision"
-        return tables.frame(f"SELECT {what} FROM datasets WHERE {where}", [fits, levels])
+        order = "" if what.startswith("DISTINCT") else " ORDER BY eid, id"
+        return tables.frame(f"SELECT {what} FROM datasets WHERE {where}{order}", [fits, levels])
 
     def list_collections(
         self,
@@ -269,7 +276,7 @@ class Finding(Naming):
             return sorted({Dataset("", "", path).folders[which] for path in paths})
         frame = self._frame(eid, chosen, query_type)
         keys = [Dataset("", "", path).folders[which] for path in frame["rel_path"].tolist()]
-        return {str(key): group for key, group in frame.groupby(keys)}
+        return {key: frame[[one == key for one in keys]] for key in sorted(set(keys))}
 
     def get_details(self, eid: Any, full: bool = False, query_type: str | None = None) -> Any:
         """Give the record of a session.
@@ -301,7 +308,7 @@ class Finding(Naming):
             series = session_series(session)
             if not full:
                 return series
-            datasets = catalogue.datasets_of(session.id)
+            datasets = sorted(catalogue.datasets_of(session.id), key=attrgetter("id"))
             return dataset_frame(datasets, keep_eid=True).assign(**series)
 
         return each(eid, convert)
@@ -315,6 +322,25 @@ class Finding(Naming):
     def datasets(self) -> pd.DataFrame:
         """The datasets that this cache's tables hold, a row for each, index ``(eid, id)``."""
         return self.tables.table("datasets")
+
+
+def split_parts(
+    parts: Mapping[str, Any], collection: Any, revision: Any
+) -> tuple[dict[str, Any], Any, Any]:
+    """Take collection and revision out of the parts of a name that has them.
+
+    Raises
+    ------
+    InvalidArgument
+        They are given as arguments too.
+    """
+    rest = dict(parts)
+    inner = {key: rest.pop(key) for key in ("collection", "revision") if key in rest}
+    if inner and (collection is not None or revision is not None):
+        raise InvalidArgument(
+            "collection and revision are given both in the parts of the name and as arguments"
+        )
+    return rest, inner.get("collection", collection), inner.get("revision", revision)
 
 
 def _is_none(eid: Any) -> bool:

@@ -98,7 +98,8 @@ def dataset_record(dataset: Dataset) -> Bunch:
     values = {name: getattr(dataset, name) for name in _DATASET_COLUMNS}
     values["qc"] = dataset.qc.name
     eid = UUID(dataset.eid) if dataset.eid else None
-    return Bunch(eid=eid, id=UUID(dataset.id), **values, **dataset.extra)
+    known = {"eid": eid, "id": UUID(dataset.id), **values, "revision": dataset.revision}
+    return Bunch({**dataset.extra, **known})
 
 
 def read_dataset_records(value: Any) -> list[Dataset]:

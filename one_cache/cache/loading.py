@@ -113,7 +113,7 @@ class Loading(Choosing):
 
         catalogue = self._catalogue(query_type)
         datasets = self._datasets_of(self._eid(eid, catalogue), catalogue)
-        chosen = self._one_dataset(datasets, dataset, collection, revision, qc)
+        chosen = self._one_dataset(datasets, dataset, collection, revision or None, qc)
         path = self._ready([chosen], catalogue, query_type, check_hash=check_hash)[chosen.id]
         data = path if download_only else load_file(path, mmap=mmap, allow_pickle=allow_pickle)
         self._report([chosen], catalogue)
@@ -163,11 +163,14 @@ class Loading(Choosing):
         """
         from one_cache.alf import load_file
 
-        names, collections, revisions = split_names(datasets, collections, revisions)
+        names, collections, revisions, are_paths = split_names(datasets, collections, revisions)
         catalogue = self._catalogue(query_type)
         known = self._datasets_of(self._eid(eid, catalogue), catalogue)
-        chosen, problems = self._each_dataset(known, names, collections, revisions, qc)
-        self._warn_not_default(names, chosen)
+        chosen, problems = self._each_dataset(
+            known, names, collections, revisions, qc, are_paths=are_paths
+        )
+        if are_paths:
+            self._warn_not_default(chosen)
         present = [dataset for dataset in chosen if dataset is not None]
         refused = self._bring_datasets(present, catalogue, query_type, check_hash=check_hash)
         problems += refused.values()
@@ -244,7 +247,7 @@ class Loading(Choosing):
         catalogue = self._catalogue(query_type)
         known = self._datasets_of(self._eid(eid, catalogue), catalogue)
         meant = {"object": obj, **parts}
-        found = self._object_datasets(known, meant, collection, revision, qc)
+        found = self._object_datasets(known, meant, collection, revision or None, qc)
         require_one_object(found, obj)
         present = self._present(
             found, catalogue, query_type, check_hash=check_hash, assert_present=assert_present
@@ -312,7 +315,8 @@ class Loading(Choosing):
 
         catalogue = self._catalogue(query_type)
         known = self._datasets_of(self._eid(eid, catalogue), catalogue)
-        found = self._object_datasets(known, {"object": object, **parts}, collection, revision, qc)
+        meant = {"object": object, **parts}
+        found = self._object_datasets(known, meant, collection, revision or None, qc)
         collections = sorted({dataset.collection for dataset in found})
         if len(collections) > 1:
             listed = ", ".join(f'"{name}"' for name in collections)

@@ -299,7 +299,7 @@ class Naming(Desk):
         path_str : str, path, or list of these
             A path with ``subject/date/number`` in it.
         as_dict, parse : bool
-            See :meth:`eid2ref`; as text the number keeps its three digits.
+            See :meth:`eid2ref`; as text the number has the digits that it has in the path.
 
         Returns
         -------
@@ -311,7 +311,9 @@ class Naming(Desk):
             if not found:
                 return None
             place = _place(found["subject"], found["date"], found["number"])
-            return _reference(place, as_dict=as_dict, parse=parse and as_dict)
+            return _reference(
+                place, as_dict=as_dict, parse=parse and as_dict, digits=found["number"]
+            )
 
         return each(path_str, convert)
 
@@ -422,12 +424,12 @@ class Naming(Desk):
         return each(filepath, convert)
 
 
-def _reference(place: SessionPlace, *, as_dict: bool, parse: bool) -> Bunch | str:
+def _reference(
+    place: SessionPlace, *, as_dict: bool, parse: bool, digits: str = ""
+) -> Bunch | str:
+    written = digits or f"{place.number:03d}"
     if not as_dict:
-        number = str(place.number) if parse else f"{place.number:03d}"
-        return f"{place.date}_{number}_{place.subject}"
+        return f"{place.date}_{place.number if parse else written}_{place.subject}"
     if parse:
         return Bunch(subject=place.subject, date=place.date, sequence=place.number)
-    return Bunch(
-        subject=place.subject, date=place.date.isoformat(), sequence=f"{place.number:03d}"
-    )
+    return Bunch(subject=place.subject, date=place.date.isoformat(), sequence=written)

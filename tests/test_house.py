@@ -29,7 +29,7 @@ FLOORS = {
         "remotes",
         "trials",
     ],
-    2: ["alf", "query", "manifest", "recorder", "transfer", "workers", "relation"],
+    2: ["alf", "query", "manifest", "recorder", "transfer", "workers", "team", "relation"],
     3: ["catalogue", "snapshot", "index", "remotes.alyx", "remotes.web"],
     4: ["cache", "bundle"],
     5: ["ecephys", "neuprint", "datajoint", "rig", "trials.populate"],

@@ -15,7 +15,7 @@ from one_cache.errors import (
     InvalidArgument,
     near_misses,
 )
-from one_cache.query.patterns import Pattern, listed, whole_match
+from one_cache.query.patterns import Pattern, listed, part_match, whole_match
 from one_cache.records import QC, Dataset
 from one_cache.spec import filename_parts
 
@@ -33,7 +33,7 @@ class Filter:
         (``{"object": "wheel", "extension": "npy"}``). A name with a ``/`` is a whole relative
         path.
     collection, revision : str, sequence of str or None
-        Patterns of the whole folder; None fits all, an empty text fits "none".
+        Patterns of the whole folder; None fits all, and only an empty text fits "none".
     qc : QC
         The worst level that passes.
     ignore_qc_not_set : bool
@@ -59,8 +59,8 @@ class Filter:
 
     def named(self, datasets: Iterable[Dataset]) -> list[Dataset]:
         """Give the datasets whose names and folders fit, whatever their QC."""
-        in_collection = whole_match(self.collection, wildcards=self.wildcards)
-        in_revision = whole_match(self.revision, wildcards=self.wildcards)
+        in_collection = part_match(self.collection, wildcards=self.wildcards)
+        in_revision = part_match(self.revision, wildcards=self.wildcards)
         is_meant = self._name_test()
         fits = []
         for dataset in datasets:
@@ -96,8 +96,11 @@ class Filter:
                     f"unknown part {name!r} of a file name; there are: {', '.join(known)}."
                     + near_misses(name, known)
                 )
+        may_lack = ("timescale", "extra")
         tests = {
-            name: whole_match(pattern, wildcards=self.wildcards)
+            name: (part_match if name in may_lack else whole_match)(
+                pattern, wildcards=self.wildcards
+            )
             for name, pattern in parts.items()
             if pattern is not None
         }
@@ -150,14 +153,16 @@ def choose_revisions(
     datasets : iterable of Dataset
         Of one session.
     revision : str, optional
-        The last one not after it; without it the default revision.
+        The last one not after it (after the empty text nothing comes but the unrevised one);
+        without it the default revision.
     unique_default : bool
         Several defaults of one dataset are an error; otherwise a warning, and the last is taken.
 
     Returns
     -------
     list of Dataset
-        Sorted by relative path; a dataset whose revisions are all later is not in it.
+        Sorted by the relative path without its revision; a dataset whose revisions are all later
+        is not in it.
 
     Raises
     ------
@@ -180,13 +185,13 @@ def choose_revisions(
     if len(found) > 1:
         listed = ", ".join(f'"{name}"' for name in found)
         warnings.warn(f"Multiple revisions: {listed}", ALFWarning, stacklevel=2)
-    return sorted(chosen, key=lambda dataset: dataset.rel_path)
+    return chosen
 
 
 def _chosen_revision(
     name: str, revisions: Mapping[str, Dataset], revision: str | None, *, unique_default: bool
 ) -> str | None:
-    if revision:
+    if revision is not None:
         return last_before(list(revisions), revision)
     defaults = [key for key, dataset in revisions.items() if dataset.default_revision]
     if len(defaults) == 1:

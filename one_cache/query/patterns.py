@@ -51,7 +51,7 @@ def text_test(value: Any, *, wildcards: bool) -> Callable[[str], bool]:
 
 
 def whole_match(pattern: Pattern | None, *, wildcards: bool) -> Callable[[str], bool]:
-    """Test of a whole part: None fits anything, a list is ORed, an empty text fits absence."""
+    """Give the test of a whole text: None fits anything, a list is ORed."""
     if pattern is None:
         return lambda text: True
     texts = [str(item) for item in listed(pattern)]
@@ -59,3 +59,12 @@ def whole_match(pattern: Pattern | None, *, wildcards: bool) -> Callable[[str], 
         texts = [fnmatch.translate(text) for text in texts]
     tests = [expression(text).fullmatch for text in texts]
     return lambda text: any(test(text) for test in tests)
+
+
+def part_match(pattern: Pattern | None, *, wildcards: bool) -> Callable[[str], bool]:
+    """Give the test of a part that may be absent: the empty text fits absence, ``*`` does not."""
+    if pattern is None:
+        return lambda text: True
+    fits = whole_match(pattern, wildcards=wildcards)
+    fits_absence = "" in listed(pattern)
+    return lambda text: fits(text) if text else fits_absence

@@ -56,16 +56,22 @@ def double():
         yield alyx
 
 
+@pytest.fixture(scope="module")
+def http():
+    with requests.Session() as session:
+        yield session
+
+
 @pytest.mark.skipif(not RECORDED.exists(), reason=f"no recorded exchanges in {RECORDED.parent}")
 @pytest.mark.parametrize("one", recorded(), ids=lambda one: f"{one['seq']} {one['case']}"[:60])
-def test_a_recorded_question_gets_the_recorded_answer(one, double):
+def test_a_recorded_question_gets_the_recorded_answer(one, double, http):
     method, target, _ = one["request"].split()
     headers = {name: value for name, value in one["request_headers"] if name == "Accept"}
     sent = dict(one["request_headers"]).get("Authorization")
     if sent:
         invalid = "invalid" in one["case"] and one["status"] == 403
         headers["Authorization"] = f"Token {'f' * 40 if invalid else double.tokens['root']}"
-    answer = requests.request(
+    answer = http.request(
         method, double.url + target, headers=headers, allow_redirects=False, timeout=5
     )
     assert answer.status_code == one["status"]

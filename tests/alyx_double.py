@@ -56,6 +56,7 @@ class Fault:
     body: object = None
     headers: dict = field(default_factory=dict)
     times: int = 1
+    cut: bool = False
 
 
 class Server(ThreadingHTTPServer):
@@ -129,10 +130,13 @@ class AlyxDouble:
             if data:
                 self._data = Server(self._ports[1], DataHandler, self)
 
-    def fail(self, path, status=None, body=None, *, times=1, **headers):
-        """Answer the next requests for `path` with `status`; without one, drop the connection."""
+    def fail(self, path, status=None, body=None, *, times=1, cut=False, **headers):
+        """Answer the next requests for `path` with `status`; without one, drop the connection.
+
+        With `cut` the connection is dropped in the middle of the body.
+        """
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.faults.append(Fault(path, status, body, given, times))
+        self.faults.append(Fault(path, status, body, given, times, cut))
 
     def revoke(self, user):
         """Give a user another token; the old one is no longer valid."""
@@ -237,13 +241,13 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def send(self, status, body=b"", kind="application/json", **headers):
+    def send(self, status, body=b"", kind="application/json", *, missing=0, **headers):
         if not isinstance(body, (bytes, str)):
             body = json.dumps(body)
         data = body.encode() if isinstance(body, str) else body
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(len(data) + missing))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
@@ -259,7 +263,9 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
         else:
-            self.send(fault.status, fault.body or {"detail": "injected fault"}, **fault.headers)
+            body = fault.body or {"detail": "injected fault"}
+            self.send(fault.status, body, missing=100 * fault.cut, **fault.headers)
+            self.close_connection = fault.cut
         return True
 
 

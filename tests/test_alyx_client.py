@@ -450,6 +450,15 @@ def test_a_dropped_connection_is_tried_once_more(alyx, client):
         client.rest("revisions")
 
 
+def test_an_answer_that_is_cut_is_never_taken_for_one(alyx, client):
+    client.rest("labs")
+    alyx.fail("/tags", 200, {"count": 0, "results": []}, cut=True)
+    assert len(client.rest("tags")) == 3
+    alyx.fail("/revisions", 200, {"count": 0, "results": []}, cut=True, times=9)
+    with pytest.raises(TransferFailed):
+        client.rest("revisions")
+
+
 def test_an_error_of_the_server_is_shown_in_its_words(client):
     with pytest.raises(RemoteError, match="Cannot resolve keyword 'nosuchfield'") as caught:
         client.rest("sessions", "list", django="nosuchfield,1")

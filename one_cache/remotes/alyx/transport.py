@@ -106,13 +106,13 @@ class Transport:
             except (requests.exceptions.InvalidURL, requests.exceptions.SSLError) as error:
                 raise RemoteError(f"{self.name} cannot be asked: {_reason(error)}") from None
             except requests.exceptions.Timeout:
-                raise TransferFailed(
-                    f"{self.name} did not answer within {self.timeout:.0f} s"
-                ) from None
-            except requests.exceptions.ConnectionError as error:
+                raise TransferFailed(f"{self.name} did not answer in time") from None
+            except (
+                requests.exceptions.ConnectionError,
+                requests.exceptions.ChunkedEncodingError,
+            ) as error:
                 # a server closes idle connections: the first use of one may find it closed
-                dropped = "RemoteDisconnected" in repr(error) or "Connection reset" in repr(error)
-                if attempt or not dropped:
+                if attempt or "NewConnectionError" in repr(error):
                     raise TransferFailed(
                         f"{self.name} cannot be reached ({_reason(error)})"
                     ) from None

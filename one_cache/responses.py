@@ -10,9 +10,9 @@ On disk an answer is one file, readable by its owner only, replaced whole or not
 that is truncated, foreign or of another user counts as absent. Names are hashes: neither a
 query nor a credential can be read from them.
 
-Why not `requests-cache`, which does most of this: measured here, importing it costs 95 ms and
-317 modules on top of requests (this module: under 1 ms); its keys are made after credentials
-have been redacted, so two users' requests share one entry even with
+Why not `requests-cache`, which does most of this: on top of requests it takes about ten times as
+long to import as this module (100 ms and 320 modules against 10 ms and 13, in one run); its keys
+are made after credentials have been redacted, so two users' requests share one entry even with
 ``match_headers=["Authorization"]``; and with ``stale_if_error`` an old answer is served without
 a word, for a server's own errors too.
 """

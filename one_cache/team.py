@@ -72,8 +72,15 @@ class Team:
             thread = threading.Thread(
                 target=self._run, args=(number,), name=f"one_cache {number}", daemon=True
             )
+            try:
+                thread.start()
+            except RuntimeError:
+                # the system gives no more threads; those there are do the work
+                self._most = number
+                if not number:
+                    raise
+                return
             self._threads.append(thread)
-            thread.start()
 
     def _run(self, number: int) -> None:
         def tick() -> None:

@@ -27,7 +27,7 @@ from one_cache.team import Team
 
 _log = logging.getLogger(__name__)
 _FLUSH = 2.0  # s after which the notes of a unit that is still under way are written
-_PATIENCE = 600.0  # s without a sign of life, after which a unit is fetched without its lock
+_PATIENCE = 180.0  # s without a sign of life, after which a unit is fetched without its lock
 _JOIN = 0.8  # s for the threads to end
 
 

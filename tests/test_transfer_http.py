@@ -287,6 +287,40 @@ def test_heads_as_servers_send_them():
             read_head(bad)
 
 
+def test_refusals_and_redirects_cost_no_connection():
+    with FaultServer({"a": b"x"}) as server:
+        remote = HttpRemote(server.url)
+        server.fail("b", always=faults.status(404, X_Long="yes"))
+        server.fail("a", faults.redirect_to(server.url), faults.chunked, faults.status(503))
+        with Connections() as connections, connections.used():
+            assert [one.name for one in remote.tables()] == []
+            for _ in range(2):
+                with pytest.raises(NotOnRemote):
+                    read(remote, "b")
+            read(remote)
+            with pytest.raises(TransferFailed):
+                read(remote)
+        assert server.connections == 1
+
+
+def test_an_answer_that_never_comes_to_its_point_is_given_up():
+    def announcing(x):
+        x.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    def trailing(x):
+        x.good_head(Content_Length=None, Transfer_Encoding="chunked")
+        x.send(b"0\r\n" + b"X: y\r\n" * 1000)
+
+    def heading(x):
+        x.send(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000)
+
+    with FaultServer({"a": b"x"}) as server:
+        for endless in (announcing, trailing, heading):
+            server.fail("a", endless)
+            with pytest.raises(TransferFailed):
+                read(HttpRemote(server.url))
+
+
 def test_a_cut_pool_makes_no_new_connections():
     with FaultServer({"a": b"x"}) as server:
         with Connections() as connections, connections.used():

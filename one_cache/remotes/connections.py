@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from one_cache.errors import InvalidArgument, RemoteError, TransferFailed
 from one_cache.remotes.wire import Cut, Head, Wire
 
+_SHORT = 1 << 15  # bytes that are read rather than to connect anew
 _IDLE = 1.0  # s, after which it is worth to look whether the server has closed
 _current: ContextVar[Connections | None] = ContextVar("one_cache_connections", default=None)
 
@@ -185,7 +186,8 @@ class Connections:
             waited = list(self._open)
         for sock in waited:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                # not the method of a TLS socket: it would have the reader take ciphertext for data
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
         for connection in idle:
             connection.close()
 
@@ -281,6 +283,17 @@ class Answer:
         finally:
             self.close()
         return b"".join(pieces)
+
+    def dismiss(self) -> None:
+        """Give the connection back, after reading what is left of a short body."""
+        if self.ends and (self.length or 0) <= _SHORT:
+            with contextlib.suppress(TransferFailed):
+                left = _SHORT
+                for piece in self.chunks(_SHORT):
+                    left -= len(piece)
+                    if left < 0:
+                        break
+        self.close()
 
     def close(self) -> None:
         """Give the connection back; it is closed where something of the body is still to come."""

@@ -155,7 +155,7 @@ class HttpRemote:
         if answer.status == 206 and same and _range(answer)[0] == start:
             return self._body(file, answer, start)
         # 416, another range than asked, or a part of another version
-        answer.close()
+        answer.dismiss()
         return self._body(file, self._ask("GET", address, file.path), 0)
 
     @contextlib.contextmanager
@@ -197,7 +197,7 @@ class HttpRemote:
                 raise RemoteError(f"{path}: {error}", error.status) from error.__cause__
             if answer.status not in _REDIRECTS:
                 return self._accept(answer, path)
-            answer.close()
+            answer.dismiss()
             address = self._follow(address, answer, path)
             if address.target == folder:
                 raise NotOnRemote(f"{path}: a folder on {self.name}, not a file")
@@ -220,7 +220,7 @@ class HttpRemote:
         status = answer.status
         if status in (200, 206, 416):
             return answer
-        answer.close()
+        answer.dismiss()
         said = f"{path}: {self.name} answers {status} {answer.reason}"
         if status in (404, 410):
             raise NotOnRemote(f"{path}: not on {self.name} ({status} {answer.reason})")

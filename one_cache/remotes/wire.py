@@ -17,6 +17,8 @@ from typing import NamedTuple
 _SLOWEST = 1024  # bytes/s; below it for two stall times, the connection is given up
 _BLOCK = 1 << 16
 _MOST_HEAD = 1 << 17
+_MOST_TRAILERS = 100
+_MOST_ANNOUNCED = 10  # answers of status 100 and 103, before the one that counts
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(r"HTTP/1\.(\d) (\d{3})(?: (.*))?")
 _CHUNK_SIZE = re.compile(rb"\s*([0-9a-fA-F]{1,15})\s*(?:;.*)?", re.DOTALL)
@@ -126,6 +128,7 @@ class Wire:
         self.sock = sock
         self.clean = True
         self._window = 2 * stall
+        self._bodiless = False
         self._rest = b""
         self._since = 0.0
         self._count = 0
@@ -153,12 +156,14 @@ class Wire:
         self.clean = False
         self._since, self._count = time.monotonic(), 0
         self.sock.sendall(request)
-        while True:
+        for _ in range(_MOST_ANNOUNCED):
             head = read_head(self._up_to_empty_line())
             if head.status >= 200:
                 break
-            # 100, 103: an announcement of the answer
-        self.clean = head.keep and (bodiless or head.length == 0 or head.status in (204, 304))
+        else:
+            raise Garbled("it announces an answer again and again")
+        self._bodiless = bodiless or head.length == 0 or head.status in (204, 304)
+        self.clean = head.keep and self._bodiless
         return head
 
     def body(self, head: Head, most: int) -> Iterator[bytes]:
@@ -180,6 +185,8 @@ class Wire:
         OSError
             Cut, stalled, or no HTTP.
         """
+        if self._bodiless:
+            return
         if head.chunked:
             yield from self._chunked(most)
         elif (length := head.length) is not None:
@@ -203,9 +210,11 @@ class Wire:
             yield from self._exactly(size, most)
             if self._line():
                 raise Garbled("a chunk is longer than it says")
-        while self._line():
-            # trailers say nothing that a download needs
-            pass
+        # trailers say nothing that a download needs
+        for _ in range(_MOST_TRAILERS):
+            if not self._line():
+                return
+        raise Garbled("its trailers do not end")
 
     def _chunk_size(self) -> int:
         line = self._line()

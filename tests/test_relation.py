@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime as dt
+import multiprocessing
 import os
 import pickle
 import uuid
@@ -766,6 +767,29 @@ def test_a_parquet_file_grows_and_is_replaced_as_a_whole(file):
     assert [one.name for one in file.parent.iterdir() if not one.name.startswith(".")] == [
         file.name
     ]
+
+
+def test_many_threads_and_processes_insert_each_key_once(file):
+    memory = Relation([{"n": -1}], "n")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: memory.insert1({"n": n % 10}, skip_duplicates=True), range(40)))
+    assert numbers(memory) == [-1, *range(10)]
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        list(pool.map(insert_some, [file] * 2))
+    assert sorted(pd.read_parquet(file).index) == list(range(1010))
+
+
+def insert_some(path):
+    for n in range(1000, 1010):
+        Relation(path).insert1({"n": n}, skip_duplicates=True)
+
+
+def test_signs_of_a_pattern_in_a_path_are_only_themselves(tmp_path):
+    for name in ("a[b]c", "abc"):
+        (tmp_path / name).mkdir()
+        pd.DataFrame({"name": [name]}).to_parquet(tmp_path / name / "t*.pqt")
+    assert Relation(tmp_path / "a[b]c" / "t*.pqt").fetch1("name") == "a[b]c"
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path):

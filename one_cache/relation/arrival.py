@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def read_source(
-    thing: Any, key: Sequence[str] | None, heading: Heading | None
+    thing: Any, key: str | Sequence[str] | None, heading: Heading | None
 ) -> tuple[Source, Heading]:
     """Give rows as a source, with their heading.
 
@@ -29,7 +29,7 @@ def read_source(
     ----------
     thing : DataFrame, pyarrow.Table, path, list of mappings, or Source
         The rows.
-    key : sequence of str or None
+    key : str, sequence of str, or None
         The primary key, which then comes first.
     heading : Heading or None
         What is known of them; for an empty list, it says all.
@@ -48,6 +48,7 @@ def read_source(
     TableCorrupt
         The file cannot be read.
     """
+    key = (key,) if isinstance(key, str) else key
     source, index, uuids = _source(thing, heading)
     if heading is not None:
         return source, heading if key is None else heading.with_key(key)
@@ -167,9 +168,10 @@ def insert(source: Source, table: Relation, rows: Any, *, skip: bool, ignore: bo
     new = [_row(heading, row, ignore) for row in _as_mappings(heading, rows)]
     if not new:
         return
-    fresh = _fresh(table, new, skip)
-    if fresh:
-        source.append(_arrow_of(heading, fresh))
+    with source.alone():
+        fresh = _fresh(table, new, skip)
+        if fresh:
+            source.append(_arrow_of(heading, fresh))
 
 
 def _as_mappings(heading: Heading, rows: Any) -> Iterable[Mapping[Any, Any]]:

@@ -65,7 +65,7 @@ class Relation(Rows):
     ----------
     source : DataFrame, pyarrow.Table, path of a Parquet file, list of mappings, or Source
         The rows.
-    primary_key : sequence of str, optional
+    primary_key : str or sequence of str, optional
         The index of a frame by default; without one, all columns that hold single values.
     heading : Heading, optional
         Types, comments and units, where the source does not say them.
@@ -88,7 +88,7 @@ class Relation(Rows):
     def __init__(
         self,
         source: pd.DataFrame | pa.Table | str | Path | Sequence[Mapping[str, Any]] | Source,
-        primary_key: Sequence[str] | None = None,
+        primary_key: str | Sequence[str] | None = None,
         *,
         heading: Heading | None = None,
         table: Table | None = None,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import re
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _PIECES = 64
+# one for all: rows in memory grow in microseconds, and a lock cannot be sent to another process
+_GROWING = threading.RLock()
 _COUNT = itertools.count()
 
 
@@ -50,6 +55,10 @@ class Source(Protocol):
 
     def arrow(self) -> Any:
         """Give the rows as a ``pyarrow.Table``."""
+        ...
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """Keep others from adding rows, so that a key that is not there stays so."""
         ...
 
     def append(self, rows: Any) -> None:
@@ -95,6 +104,10 @@ class Memory:
         """See `Source`."""
         return self._table
 
+    def alone(self) -> AbstractContextManager[Any]:
+        """See `Source`."""
+        return _GROWING
+
     def append(self, rows: Any) -> None:
         """See `Source`; readers see all of the new rows or none of them."""
         import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
@@ -123,7 +136,9 @@ class ParquetFile:
 
     def select(self) -> str | None:
         """See `Source`."""
-        return f"SELECT * FROM read_parquet({literal(str(self.path))})"
+        # signs of a pattern in the name of a file or folder are only themselves
+        path = re.sub(r"[*?\[]", r"[\g<0>]", str(self.path))
+        return f"SELECT * FROM read_parquet({literal(path)})"
 
     def arrow(self) -> Any:
         """See `Source`."""
@@ -135,20 +150,24 @@ class ParquetFile:
         except pa.ArrowInvalid as error:
             raise TableCorrupt(f"{self.path}: {error}") from error
 
-    def append(self, rows: Any) -> None:
-        """See `Source`; one process at a time, and readers see one file or the other."""
-        import pyarrow as pa
+    def alone(self) -> AbstractContextManager[Any]:
+        """See `Source`; one process at a time."""
         from filelock import FileLock
+
+        return FileLock(self.path.with_name(f".{self.path.name}.lock"))
+
+    def append(self, rows: Any) -> None:
+        """See `Source`; readers see one file or the other."""
+        import pyarrow as pa
         from pyarrow import parquet
 
         from one_cache.atomic import write_bytes
 
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            old = self.arrow()
-            buffer = pa.BufferOutputStream()
-            new = pa.concat_tables([old, rows.select(old.column_names).cast(old.schema)])
-            parquet.write_table(new, buffer, compression="zstd")
-            write_bytes(self.path, buffer.getvalue().to_pybytes())
+        old = self.arrow()
+        new = pa.concat_tables([old, rows.select(old.column_names).cast(old.schema)])
+        buffer = pa.BufferOutputStream()
+        parquet.write_table(new, buffer, compression="zstd")
+        write_bytes(self.path, buffer.getvalue().to_pybytes())
 
 
 class View:
@@ -177,6 +196,10 @@ class View:
     def arrow(self) -> Any:
         """See `Source`."""
         return Query(f"SELECT * FROM {quoted(self.token)}", (), (self,)).answer()[0]
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """See `Source`; the database keeps its own order."""
+        return contextlib.nullcontext()
 
     def append(self, rows: Any) -> None:
         """See `Source`."""

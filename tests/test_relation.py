@@ -25,6 +25,7 @@ from one_cache.errors import (
     DuplicateKey,
     InvalidArgument,
     NotOneRow,
+    StoreError,
     TableCorrupt,
     TableReadOnly,
 )
@@ -33,6 +34,7 @@ from one_cache.relation import (
     Column,
     Heading,
     Not,
+    ParquetFile,
     Relation,
     Table,
     Top,
@@ -574,6 +576,12 @@ def test_arrays_come_out_as_arrays_that_may_be_changed():
     assert same.fetch("trace").shape == (3,)
 
 
+def test_a_column_without_any_value_takes_texts():
+    relation = Relation(pd.DataFrame({"n": [1], "note": [None]}), "n")
+    relation.insert1({"n": 2, "note": "late"})
+    assert relation.fetch("note").tolist() == [None, "late"]
+
+
 def test_whole_numbers_with_gaps_stay_whole_numbers():
     relation = Relation(pd.DataFrame({"n": [1, 2], "m": pd.array([7, None], "Int64")}), ["n"])
     assert relation.fetch("m").tolist() == [7, None]
@@ -717,10 +725,10 @@ def test_results_see_rows_that_come_later(table):
 
 
 def test_a_table_has_names_and_parts(trial):
-    part = Relation([{"trial_id": 1, "attribute": "lumen"}], table=Table(None, "Trial.Attribute"))
+    part = Relation([{"trial_id": 1, "attribute": "lumen"}], table=Table("Trial.Attribute"))
     master = Relation(
         [{"trial_id": 1}],
-        table=Table(None, "Trial", "`trial`.`_trial`", "trials of a session", {"Attribute": part}),
+        table=Table("Trial", "`trial`.`_trial`", "trials of a session", {"Attribute": part}),
     )
     assert master().Attribute() is part
     assert (master.name, master.full_name) == ("Trial", "`trial`.`_trial`")
@@ -764,6 +772,8 @@ def test_a_parquet_file_grows_and_is_replaced_as_a_whole(file):
     relation.insert([{"n": 5000, "kind": "c"}])
     assert (Relation(file) & {"n": 5000}).fetch1("kind") == "c"
     assert pd.read_parquet(file).loc[5000, "kind"] == "c"
+    with pytest.raises(TableReadOnly, match="it's a table.pqt"):
+        Relation(ParquetFile(file, writable=False), "n").insert1({"n": 6000})
     assert [one.name for one in file.parent.iterdir() if not one.name.startswith(".")] == [
         file.name
     ]
@@ -796,8 +806,10 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
     (tmp_path / "bad.pqt").write_text("nothing")
     with pytest.raises(TableCorrupt, match=r"bad\.pqt"):
         Relation(tmp_path / "bad.pqt")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StoreError, match=r"absent\.pqt: there is no such file"):
         Relation(tmp_path / "absent.pqt")
+    with pytest.raises(InvalidArgument, match="heading= says which"):
+        Relation([])
     with pytest.raises(InvalidArgument, match="a relation is made of .*, got int"):
         Relation(5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import uuid
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from one_cache.errors import DuplicateKey, InvalidArgument, TableCorrupt
+from one_cache.errors import DuplicateKey, InvalidArgument, StoreError, TableCorrupt
 from one_cache.relation.heading import Column, Heading
 from one_cache.relation.source import Memory, ParquetFile, Query, Source
 from one_cache.relation.values import fitted, plain
@@ -85,6 +86,8 @@ def _source(thing: Any, heading: Heading | None) -> tuple[Source, tuple[str, ...
             "a relation is made of a DataFrame, an Arrow table, a Parquet file or a list of "
             f"mappings, got {type(thing).__name__}"
         )
+    if not columns:
+        raise InvalidArgument("a relation has columns; heading= says which, where no row does")
     uuids = frozenset(name for name, values in columns.items() if _holds_uuids(values))
     table = pa.table({name: _array(name, values) for name, values in columns.items()})
     return Memory(table), key, uuids
@@ -97,9 +100,9 @@ def _key_of_file(path: Path) -> tuple[str, ...]:
 
     try:
         meta = parquet.read_schema(path).metadata or {}
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: there is no such file", errno.ENOENT) from error
     except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
         raise TableCorrupt(f"{path}: {error}") from error
     described = json.loads(meta.get(b"pandas", b"{}"))
     return tuple(
@@ -131,6 +134,9 @@ def _array(name: str, values: Any, kind: Any = None) -> Any:
         found = pa.array(values, kind, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise InvalidArgument(f"column {name!r} cannot be a column of a table: {error}") from error
+    if pa.types.is_null(found.type):
+        # nothing says what it will hold; anything can be a text
+        return found.cast(pa.string())
     return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
 
 

@@ -34,8 +34,6 @@ class Table:
 
     Attributes
     ----------
-    source : Source
-        The rows.
     name : str
         As users write it, ``"Trial"`` or ``"Trial.Attribute"``.
     full_name : str
@@ -44,13 +42,15 @@ class Table:
         What the rows are.
     parts : mapping of str to Relation
         Part tables, which become attributes.
+    source : Source or None
+        The rows; a relation knows its own.
     """
 
-    source: Source
     name: str = ""
     full_name: str = ""
     comment: str = ""
     parts: Mapping[str, Relation] = field(default_factory=dict)
+    source: Source | None = None
 
 
 class Relation(Rows):
@@ -70,7 +70,7 @@ class Relation(Rows):
     heading : Heading, optional
         Types, comments and units, where the source does not say them.
     table : Table, optional
-        Names and parts; made from `source` by default.
+        Names and parts.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class Relation(Rows):
     ) -> None:
         found, described = read_source(source, primary_key, heading)
         self.heading = described
-        self._table: Table | None = replace(table, source=found) if table else Table(found)
+        self._table: Table | None = replace(table or Table(), source=found)
         self.query = Query(f"SELECT {_items(described)} FROM {quoted(found.token)}", (), (found,))
         know(described.names)
 
@@ -171,11 +171,11 @@ class Relation(Rows):
         InvalidArgument
             A name that the table lacks, a value that its column cannot have, or a missing one.
         """
-        if self._table is None:
+        source = self._table.source if self._table else None
+        if source is None:
             raise TableReadOnly("rows are inserted into tables; this is the result of a question")
         if replace:
             raise InvalidArgument("rows are added, not changed: replace=True is not supported")
-        source = self._table.source
         insert(source, self, rows, skip=skip_duplicates, ignore=ignore_extra_fields)
 
     def insert1(self, row: Any, **options: bool) -> None:

@@ -126,13 +126,16 @@ class ParquetFile:
     ----------
     path : path
         Read where it lies; insertions replace it as a whole.
+    writable : bool
+        Whether rows may be inserted.
     """
 
     home: Home | None = None
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, writable: bool = True) -> None:
         self.token = new_token()
         self.path = Path(path)
+        self.writable = writable
 
     def select(self) -> str | None:
         """See `Source`."""
@@ -154,6 +157,8 @@ class ParquetFile:
         """See `Source`; one process at a time."""
         from filelock import FileLock
 
+        if not self.writable:
+            raise TableReadOnly(f"rows cannot be inserted into {self.path.name}")
         return FileLock(self.path.with_name(f".{self.path.name}.lock"))
 
     def append(self, rows: Any) -> None:

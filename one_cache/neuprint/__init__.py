@@ -15,7 +15,7 @@ those that give their result in random order give it in a stable one. Needs neup
 
     client     the client, standing on a cache
     functions  functions with a hand from us
-    shelf      what a cache holds: the table of answers, a file each
+    holdings   what a cache holds: the table of answers, a file each
     query      what is asked, and its id
     cypher     the canonical form of a Cypher text
     answers    an answer as Parquet, exactly

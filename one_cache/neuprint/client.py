@@ -25,7 +25,7 @@ from one_cache.neuprint.answers import Answer
 from one_cache.neuprint.cypher import is_write, rewritten
 from one_cache.neuprint.query import CYPHER, Query, SetupError, address_of
 from one_cache.neuprint.server import Call, QueryRefused, refusal, send
-from one_cache.neuprint.shelf import Kept, Shelf, Version
+from one_cache.neuprint.holdings import Kept, Holdings, Version
 
 if TYPE_CHECKING:
     from one_cache.cache import Cache
@@ -111,7 +111,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
     ) -> None:
         address = address_of(server)
         cache, mode = _cache_and_mode(address, cache, mode)
-        self._shelf = Shelf(cache, address, mode)
+        self._holdings = Holdings(cache, address, mode)
         self._timeout = timeout
         self._tries = tries
         known = token or os.environ.get("NEUPRINT_APPLICATION_CREDENTIALS")
@@ -128,16 +128,16 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
     @property
     def cache(self) -> Cache:
         """The cache that it stands on."""
-        return self._shelf.cache
+        return self._holdings.cache
 
     @property
     def mode(self) -> str:
         """``"remote"``, ``"local"`` or ``"fixed"``."""
-        return self._shelf.mode
+        return self._holdings.mode
 
     @property
     def _asks(self) -> bool:
-        return self._shelf.policy.asks
+        return self._holdings.policy.asks
 
     def _identity(self) -> tuple[Any, ...]:
         places = (str(self.cache.cache_dir), str(self.cache.tables_dir))
@@ -169,16 +169,16 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
             By name, with ``uuid``, ``last-mod``, ``ROIs`` and more.
         """
         if reload_cache:
-            self._shelf.forget()
+            self._holdings.forget()
         url = f"{self.server}/api/dbmeta/datasets"
-        found: dict[str, Any] = self._shelf.remember("", "datasets", lambda: self._fetch_json(url))
+        found: dict[str, Any] = self._holdings.remember("", "datasets", lambda: self._fetch_json(url))
         return found
 
     def _select_dataset(self, dataset: str | None, reload_cache: bool) -> str:
         # called when the session is made; what is sent again is decided in `server.send` alone
         self.session.mount("https://", HTTPAdapter(max_retries=0))
         # `reload_cache` is the second try of the base class with what may be old; ours is not
-        known = list(self.fetch_datasets()) if self._asks else self._shelf.datasets()
+        known = list(self.fetch_datasets()) if self._asks else self._holdings.datasets()
         if dataset and (dataset in known or not self._asks):
             return dataset
         if not dataset and len(known) == 1:
@@ -235,7 +235,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
         return found
 
     def _remember(self, name: str, compute: Callable[[], Any]) -> Any:
-        return self._shelf.remember(self.dataset, name, compute)
+        return self._holdings.remember(self.dataset, name, compute)
 
     # -- requests --------------------------------------------------------------------------
 
@@ -340,7 +340,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
                     raise
                 return Answer.of_refusal(400, error.response.text)
 
-        answer, kept = self._shelf.answer(query, asked, self._version, calling_function)
+        answer, kept = self._holdings.answer(query, asked, self._version, calling_function)
         if answer.status != 200:
             response = requests.Response()
             response.status_code, response._content = answer.status, answer.cell.encode()

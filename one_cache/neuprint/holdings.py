@@ -86,7 +86,7 @@ class Kept(NamedTuple):
         return File(self.path, size=self.size, hash=self.hash)
 
 
-class Shelf:
+class Holdings:
     """The answers of one server in a cache.
 
     Parameters
@@ -107,8 +107,8 @@ class Shelf:
         self._rows: dict[str, Kept] = {}
         self._memory: dict[tuple[str, str], tuple[Any, list[tuple[Query, Kept]]]] = {}
 
-    def __deepcopy__(self, memo: Mapping[int, Any]) -> Shelf:
-        # copies of a client, one a thread, stand on one shelf
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> Holdings:
+        # copies of a client, one a thread, stand on the same
         return self
 
     @property

@@ -53,7 +53,9 @@ class Wanted:
     keep: tuple[str, ...] = ()
 
 
-def save(folder: Path, wanted: Sequence[Wanted], *, silent: bool) -> dict[str, Path]:
+def save(
+    folder: Path, wanted: Sequence[Wanted], *, silent: bool = False, large: int = LARGE
+) -> dict[str, Path]:
     """Write tables into a folder.
 
     Parameters
@@ -64,6 +66,8 @@ def save(folder: Path, wanted: Sequence[Wanted], *, silent: bool) -> dict[str, P
         The tables.
     silent : bool
         No progress bar.
+    large : int
+        Number of rows from which on a table gets a file of its rows.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def save(folder: Path, wanted: Sequence[Wanted], *, silent: bool) -> dict[str, P
             sweep(hidden, PARTS)
         for one in wanted:
             try:
-                written[one.name] = _write(folder, one, silent=silent)
+                written[one.name] = _write(folder, one, silent=silent, large=large)
             except OSError as error:
                 if isinstance(error, StoreError):
                     raise
@@ -93,7 +97,7 @@ def save(folder: Path, wanted: Sequence[Wanted], *, silent: bool) -> dict[str, P
     return written
 
 
-def _write(folder: Path, wanted: Wanted, *, silent: bool) -> Path:
+def _write(folder: Path, wanted: Wanted, *, silent: bool, large: int) -> Path:
     target = folder / f"{wanted.name}{SUFFIX}"
     for _ in range(_ATTEMPTS):
         before = Stamp.of(target) if target.exists() else None
@@ -110,7 +114,7 @@ def _write(folder: Path, wanted: Wanted, *, silent: bool) -> Path:
                 continue
             mark = fingerprint(draft.table)
             draft.publish_table(target)
-            if count >= LARGE:
+            if count >= large:
                 columns = {name: quoted(name) for name in kinds}
                 file = TableFile(
                     wanted.name,

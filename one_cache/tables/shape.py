@@ -20,7 +20,7 @@ from one_cache.errors import StoreError, TableChanged, TableCorrupt
 from one_cache.tables.engine import explained
 from one_cache.tables.files import TableFile, fingerprint
 from one_cache.tables.locks import locked, sweep
-from one_cache.tables.rowfile import LARGE, RowFile
+from one_cache.tables.rowfile import RowFile
 from one_cache.tables.schema import QC_NAMES, layout_of, literal, quoted
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def find(path: Path, places: Sequence[Path]) -> tuple[TableFile, RowFile] | None
 
 
 def shaped(
-    file: TableFile, places: Sequence[Path], *, silent: bool
+    file: TableFile, places: Sequence[Path], *, silent: bool, large: int
 ) -> tuple[TableFile, RowFile] | None:
     """Bring a large table into shape, once; other processes wait and then find it.
 
@@ -101,13 +101,15 @@ def shaped(
         See :func:`places_of`.
     silent : bool
         No progress bar.
+    large : int
+        Number of rows from which on it is worth while.
 
     Returns
     -------
     tuple of TableFile and RowFile, or None
         None when it is small, or when there is no place for it: it is then asked as it is.
     """
-    if file.count < LARGE:
+    if file.count < large:
         return None
     place = places[-1]
     try:

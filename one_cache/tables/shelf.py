@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from one_cache.errors import TableChanged, TableCorrupt
 from one_cache.tables import shape
@@ -15,10 +15,8 @@ from one_cache.tables.engine import Engine, as_arrow_table, explained
 from one_cache.tables.files import SUFFIX, Stamp, TableFile, open_file
 from one_cache.tables.forks import mind_forks
 from one_cache.tables.memory import Memory, Row, as_arrow
+from one_cache.tables.rowfile import LARGE, RowFile
 from one_cache.tables.schema import LAYOUTS, layout_of, quoted
-
-if TYPE_CHECKING:
-    from one_cache.tables.rowfile import RowFile
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +64,8 @@ class Shelf:
         No progress bar.
     pinned : bool
         Whether a file that is replaced is an error.
+    large : int
+        Rows from which on a table is brought into shape.
 
     Attributes
     ----------
@@ -75,12 +75,21 @@ class Shelf:
         The new rows.
     """
 
-    def __init__(self, folder: Path | None, *, writable: bool, silent: bool, pinned: bool) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        writable: bool = True,
+        silent: bool = False,
+        pinned: bool = False,
+        large: int = LARGE,
+    ) -> None:
         self.folder = folder
         self.lock = threading.RLock()
         self.memory = Memory()
-        self._writable = writable
-        self._silent = silent
+        self.writable = writable
+        self.silent = silent
+        self.large = large
         self._pinned = pinned
         self._edition = Edition()
         mind_forks(self)
@@ -118,7 +127,7 @@ class Shelf:
         return [path for path in found if path.is_file() and not path.name.startswith(".")]
 
     def _open_one(self, engine: Engine, path: Path) -> tuple[TableFile, RowFile | None] | None:
-        places = shape.places_of(path.parent, writable=self._writable)
+        places = shape.places_of(path.parent, writable=self.writable)
         found = shape.find(path, places)
         if found is not None:
             return found
@@ -126,7 +135,7 @@ class Shelf:
         if file is None:
             logger.info("%s is no access table", path)
             return None
-        return shape.shaped(file, places, silent=self._silent) or (file, None)
+        return shape.shaped(file, places, silent=self.silent, large=self.large) or (file, None)
 
     def _all_new(self) -> dict[str, list[Row]]:
         return {name: self.memory.rows(name) for name in self.memory.names()}

@@ -12,6 +12,7 @@ from one_cache.errors import InvalidArgument, ManifestMismatch, StoreError
 from one_cache.records import QC, Dataset, Session
 from one_cache.tables import search
 from one_cache.tables.memory import Row, read_row
+from one_cache.tables.rowfile import LARGE
 from one_cache.tables.schema import LAYOUTS, QC_NAMES, layout_of, quoted
 from one_cache.tables.search import FEW, Terms
 from one_cache.tables.shelf import Shelf, rows_as_dicts
@@ -102,11 +103,9 @@ class Tables:
     [{'subject': 'mouse'}]
     """
 
-    def __init__(self, shelf: Shelf, *, writable: bool, silent: bool) -> None:
+    def __init__(self, shelf: Shelf) -> None:
         self.folder = shelf.folder
         self._shelf = shelf
-        self._writable = writable
-        self._silent = silent
         self._origins: dict[str, set[str]] = {}
         # datasets of sessions, as long as the edition they come from is the current one
         self._answers: OrderedDict[str, tuple[Dataset, ...]] = OrderedDict()
@@ -120,6 +119,7 @@ class Tables:
         writable: bool = True,
         pins: Mapping[str, str] | None = None,
         silent: bool = False,
+        large: int = LARGE,
     ) -> Tables:
         """Open the tables of a folder.
 
@@ -136,6 +136,8 @@ class Tables:
             Table and the SHA-256 that its file must have.
         silent : bool
             No progress bar.
+        large : int
+            Rows from which on a table is brought into shape; a smaller one is asked as it is.
 
         Returns
         -------
@@ -156,9 +158,11 @@ class Tables:
                     f"table {name!r} in {folder}: the manifest expects sha256 {expected}, "
                     f"got {got}"
                 )
-        shelf = Shelf(folder, writable=writable, silent=silent, pinned=pins is not None)
+        shelf = Shelf(
+            folder, writable=writable, silent=silent, pinned=pins is not None, large=large
+        )
         shelf.open()
-        return cls(shelf, writable=writable, silent=silent)
+        return cls(shelf)
 
     # -- what there is ---------------------------------------------------------------------
 
@@ -440,14 +444,14 @@ class Tables:
         if target is None:
             raise InvalidArgument("these tables have no folder; say where to save them")
         own = self.folder is not None and target.absolute() == self.folder.absolute()
-        if own and not self._writable:
+        if own and not self._shelf.writable:
             raise StoreError(f"{target}: opened for reading only, nothing is saved there")
         wanted = self._wanted(whole=clobber or not own, merge=not clobber)
         if not wanted:
             return {}
         from one_cache.tables.save import save
 
-        written = save(target, wanted, silent=self._silent)
+        written = save(target, wanted, silent=self._shelf.silent, large=self._shelf.large)
         if own:
             with self._shelf.lock:
                 for one in wanted:
@@ -506,12 +510,12 @@ class Tables:
         """
         if self.folder is None:
             raise InvalidArgument("these tables have no folder to write a table into")
-        if not self._writable:
+        if not self._shelf.writable:
             raise StoreError(f"{self.folder}: opened for reading only, nothing is saved there")
         from one_cache.tables.save import Wanted, save
 
         wanted = Wanted(name, rows, None, meta or {}, merge=False)
-        written = save(self.folder, [wanted], silent=self._silent)
+        written = save(self.folder, [wanted], silent=self._shelf.silent, large=self._shelf.large)
         with self._shelf.lock:
             self._shelf.memory.drop(name)
             self._shelf.open()
@@ -528,13 +532,23 @@ class Tables:
     def __reduce__(self) -> tuple[Any, ...]:
         memory = self._shelf.memory
         rows = {name: memory.rows(name) for name in memory.names()}
-        return _reopened, (self.folder, self._writable, self._silent, rows)
+        return _reopened, (
+            self.folder,
+            self._shelf.writable,
+            self._shelf.silent,
+            self._shelf.large,
+            rows,
+        )
 
 
 def _reopened(
-    folder: Path | None, writable: bool, silent: bool, rows: Mapping[str, Sequence[Row]]
+    folder: Path | None,
+    writable: bool,
+    silent: bool,
+    large: int,
+    rows: Mapping[str, Sequence[Row]],
 ) -> Tables:
-    tables = Tables.open(folder, writable=writable, silent=silent)
+    tables = Tables.open(folder, writable=writable, silent=silent, large=large)
     for name, added in rows.items():
         tables.add(name, added)
     return tables

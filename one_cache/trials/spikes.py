@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from one_cache.errors import InvalidArgument
+from one_cache.trials.aligned import Aligned
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -46,6 +47,30 @@ class Peth(NamedTuple):
         """Rates of the events that are not NaN, (n_units, n_known_events, n_bins) spikes/s."""
         known = ~np.isnan(self.counts).any(axis=(0, 2))
         return self.counts[:, known] / np.diff(self.bin_edges)
+
+    def to_aligned(self, trial_id: ArrayLike | None = None) -> Aligned:
+        """Give the counts in the form of aligned activity, with its frames, arrays and plots.
+
+        Parameters
+        ----------
+        trial_id : (n_events,), optional
+            Names of the events; 0, 1, 2, ... by default.
+
+        Returns
+        -------
+        Aligned
+            ``roi`` names the units, ``time`` is the centre of each bin.
+
+        Examples
+        --------
+        >>> peth([0.5, 1.25], [4, 7], [1.0], (-1, 1), 1.0).to_aligned().to_pandas()
+        time          -0.5   0.5
+        roi trial_id
+        4   0            1     0
+        7   0            0     1
+        """
+        names = np.arange(self.counts.shape[1]) if trial_id is None else np.asarray(trial_id)
+        return Aligned(self.counts, self.time, names, self.unit_ids, "spikes")
 
 
 def peth(

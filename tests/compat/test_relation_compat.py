@@ -321,3 +321,12 @@ def test_an_expression_has_the_same_rows_and_key(name, ours, theirs):
         assert mine != original, "they agree now: take it off the list"
     elif not (isinstance(mine, str) and isinstance(original, str)):
         assert mine == original
+
+
+@pytest.mark.parametrize("table", ["Trial", "TrialEvent", "TrialType", "Note"])
+@pytest.mark.parametrize(("limit", "width"), [(5, 14), (3, 30), (100, 8)])
+def test_a_preview_looks_the_same(table, limit, width, ours, theirs):
+    mine = (getattr(ours, table) & "TRUE").preview(limit=limit, width=width)
+    # theirs comes in the order of the server unless it is told
+    original = getattr(theirs, table) & theirs.Top(limit=10_000, order_by="KEY")
+    assert mine == original.preview(limit=limit, width=width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -300,4 +301,5 @@ class RowWriter:
     def close(self) -> None:
         """Let go of the files."""
         for file in (self._heap, *self._aside, self._file):
-            file.close()
+            with contextlib.suppress(OSError):  # a full disk was reported by what filled it
+                file.close()

@@ -14,12 +14,16 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from one_cache.root import file_mode, follow
 
 _log = logging.getLogger(__name__)
 _SESSION = re.compile(r"(?:.*/)?\d{4}-\d\d-\d\d/\d{1,3}(?=/|$)")
+
+
+# size, mtime, inode, hashes: as JSON gives it, since most are only looked at
+Raw = list[Any]
 
 
 class Note(NamedTuple):
@@ -41,6 +45,18 @@ class Note(NamedTuple):
     mtime: int
     inode: int
     hashes: tuple[str, ...]
+
+    @classmethod
+    def read(cls, raw: Raw) -> Note:
+        """Read a note as it is kept.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is none.
+        """
+        size, mtime, inode, *found = raw
+        return cls(int(size), int(mtime), int(inode), tuple(map(str, found)))
 
     @classmethod
     def of(cls, now: os.stat_result, *hashes: str) -> Note:
@@ -77,7 +93,7 @@ def session_of(folder: str) -> str:
     return found.group() if found else folder
 
 
-def read(path: str) -> dict[str, Note]:
+def read(path: str) -> dict[str, Raw]:
     """Read the notes of one session.
 
     Parameters
@@ -91,12 +107,9 @@ def read(path: str) -> dict[str, Note]:
         Path of a file, relative to the session, to its note; empty where there are none.
     """
     try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read())
-        return {
-            name: Note(size, mtime, inode, tuple(hashes))
-            for name, (size, mtime, inode, *hashes) in found["files"].items()
-        }
+        with open(path, "rb", buffering=0) as file:
+            found = json.loads(file.read())["files"]
+        return {name: raw for name, raw in found.items() if type(raw) is list and len(raw) > 3}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -119,8 +132,12 @@ def merge(path: str, changes: Mapping[str, Note | None]) -> None:
     OSError
         They cannot be written; those that were there still are.
     """
-    notes: dict[str, Note | None] = {**read(path), **changes}
-    kept = {name: [*note[:3], *note.hashes] for name, note in notes.items() if note}
+    kept = read(path)
+    for name, note in changes.items():
+        if note is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = [*note[:3], *note.hashes]
     text = json.dumps({"version": 1, "files": kept}, separators=(",", ":"))
     beside = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import stat
+from hashlib import blake2b
 from pathlib import Path
 
-from one_cache.errors import PathEscapes, StoreError
+from one_cache import locks
+from one_cache.errors import OneCacheError, PathEscapes, StoreError
+from one_cache.locks import Lock
+
+_log = logging.getLogger(__name__)
 
 # what the package keeps for itself below the root; no record may name a file there
 OWN = ".one_cache"
@@ -116,6 +122,18 @@ class Root:
             follow(place, above, stat.S_IMODE(above.st_mode) & ~stat.S_ISVTX)
         return place
 
+    def lock(self, key: str, *, wait: float = 0.0) -> Lock | None:
+        """Take the lock of a name; None if another one has it, a stand-in where there are none."""
+        name = blake2b(key.encode(errors="surrogateescape"), digest_size=12).hexdigest()
+        try:
+            place = self.make(f"{OWN}/locks")
+            # whoever may write the folder must be able to lock
+            mode = 0o600 | stat.S_IMODE(os.stat(place).st_mode) & 0o066
+            return locks.acquire(f"{place}{os.sep}{name}.lock", wait=wait, mode=mode)
+        except OSError as error:
+            _log.debug("no lock for %s: %s", key, error)
+            return Lock()
+
     def explained(self, what: str) -> contextlib.AbstractContextManager[None]:
         """Turn each OSError of the block into a StoreError about `what`."""
         return _Explained(self, what)
@@ -152,7 +170,7 @@ class _Explained(contextlib.AbstractContextManager[None]):
         self._root, self._what = root, what
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and not isinstance(error, StoreError):
+        if isinstance(error, OSError) and not isinstance(error, OneCacheError):
             raise self._root.explain(error, self._what) from error
 
 

@@ -9,55 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import stat
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 
-from one_cache import hashes, locks, notes
+from one_cache import hashes
 from one_cache.errors import StoreError
 from one_cache.incoming import Incoming, Remember, clean, parts_of
+from one_cache.ledger import Ledger, judge
 from one_cache.locks import Lock
 from one_cache.modes import FileState
 from one_cache.notes import Note
 from one_cache.records import File
-from one_cache.root import OWN, Root
+from one_cache.root import Root
 
-_log = logging.getLogger(__name__)
 _CHUNK = 1 << 20
-_NOTE_LOCKS = 16  # held for the time of a rename, so sessions may share them
-
-
-def judge(file: File, now: os.stat_result, note: Note | None) -> FileState:
-    """Decide what is known of a file from what the disk and its note say.
-
-    Parameters
-    ----------
-    file : File
-        What it must be.
-    now : os.stat_result
-        What is there.
-    note : Note or None
-        How it looked when it was last hashed.
-
-    Returns
-    -------
-    FileState
-    """
-    if not stat.S_ISREG(now.st_mode) or (file.size is not None and now.st_size != file.size):
-        return FileState.WRONG
-    if note is None or not note.fits(now):
-        return FileState.UNCHECKED
-    if not file.hash or file.hash in note.hashes:
-        return FileState.GOOD
-    wanted = hashes.parse(file.hash)
-    for known in map(hashes.parse, note.hashes):
-        if known.algorithm == wanted.algorithm:
-            return FileState.GOOD if known == wanted else FileState.WRONG
-    return FileState.UNCHECKED
 
 
 class Store:
@@ -90,8 +57,7 @@ class Store:
         self._root = Root(root)
         self.writable = writable
         self.durable = durable
-        # notes that could not be written: they serve this process
-        self._unwritten: dict[str, Note] = {}
+        self._ledger = Ledger(self._root, writable=writable)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.root)!r}, writable={self.writable})"
@@ -156,7 +122,7 @@ class Store:
         list of FileState
             In the order asked.
         """
-        return [state for state, _ in self.look(files)]
+        return [state for state, _ in self._ledger.scan(files)]
 
     def look(self, files: Iterable[File]) -> Iterator[tuple[FileState, Note | None]]:
         """Give the state of each file, and its note if that still fits.
@@ -170,27 +136,8 @@ class Store:
         ------
         (FileState, Note or None)
         """
-        folders: dict[str, tuple[str, str, dict[str, Note]]] = {}
-        sessions: dict[str, dict[str, Note]] = {}
-        for file in files:
-            folder, _, name = file.path.rpartition("/")
-            if folder not in folders:
-                folders[folder] = self._open_folder(file.path, folder, sessions)
-            place, within, known = folders[folder]
-            if name in ("", ".", "..") or "\\" in name or "\0" in name or not folder:
-                self._root.place(file.path)
-            try:
-                now = os.stat(place + name)
-            except (FileNotFoundError, NotADirectoryError):
-                yield FileState.MISSING, None
-                continue
-            except OSError as error:
-                raise self._root.explain(error, file.path) from error
-            note = known.get(within + name)
-            if note is None or not note.fits(now):
-                note = self._unwritten.get(file.path)
-            fits = note is not None and note.fits(now)
-            yield judge(file, now, note), note if fits else None
+        for state, raw in self._ledger.scan(files):
+            yield state, None if raw is None else Note.read(raw)
 
     def check(self, file: File, *, remember: Remember | None = None) -> FileState:
         """Hash a file now, and note what it is.
@@ -409,21 +356,7 @@ class Store:
         found : mapping
             Path to its note; None forgets it.
         """
-        sessions: dict[str, dict[str, Note | None]] = {}
-        for path, note in found.items():
-            session = notes.session_of(path.rpartition("/")[0])
-            within = path[len(session) :].lstrip("/")
-            sessions.setdefault(session, {})[within] = note
-            self._unwritten.pop(path, None)
-        for session, changes in sessions.items():
-            try:
-                self._write_notes(session, changes)
-            except OSError as error:
-                _log.debug("what is verified in %s is not noted: %s", session, error)
-                prefix = f"{session}/" if session else ""
-                self._unwritten.update(
-                    {prefix + within: note for within, note in changes.items() if note}
-                )
+        self._ledger.add(found)
 
     # locks
 
@@ -467,16 +400,7 @@ class Store:
         -------
         Lock or None
         """
-        if not self.writable:
-            return Lock()
-        name = blake2b(folder.encode(errors="surrogateescape"), digest_size=12).hexdigest()
-        try:
-            place = self._root.make(f"{OWN}/locks")
-            mode = 0o600 | stat.S_IMODE(os.stat(place).st_mode) & 0o066
-            return locks.acquire(f"{place}{os.sep}{name}.lock", wait=wait, mode=mode)
-        except OSError as error:
-            _log.debug("no lock for %s: %s", folder, error)
-            return Lock()
+        return self._root.lock(folder, wait=wait) if self.writable else Lock()
 
     def _require_writable(self, path: str) -> None:
         if not self.writable:
@@ -484,28 +408,6 @@ class Store:
                 f"{path}: the cache {self.root} is opened for reading only; nothing is written",
                 errno.EROFS,
             )
-
-    def _open_folder(
-        self, path: str, folder: str, sessions: dict[str, dict[str, Note]]
-    ) -> tuple[str, str, dict[str, Note]]:
-        self._root.place(path)
-        session = notes.session_of(folder)
-        if session not in sessions:
-            sessions[session] = notes.read(self._notes_of(session))
-        within = folder[len(session) :].lstrip("/")
-        place = self._root.within(folder)
-        return place + os.sep, f"{within}/" if within else "", sessions[session]
-
-    def _notes_of(self, session: str) -> str:
-        return f"{self._root.folder}{os.sep}{OWN}{os.sep}verified{os.sep}{session}.json"
-
-    def _write_notes(self, session: str, changes: Mapping[str, Note | None]) -> None:
-        if not self.writable:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        folder = f"{OWN}/verified/{session}".rpartition("/")[0]
-        self._root.make(folder)
-        with self.lock(f"notes {zlib.crc32(session.encode()) % _NOTE_LOCKS}", wait=5.0):
-            notes.merge(self._notes_of(session), changes)
 
     def _remember_one(self, path: str, note: Note) -> None:
         self.remember({path: note})

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from one_cache import notes
 from one_cache.errors import HashMismatch, OneCacheError, SizeMismatch, TransferFailed
 from one_cache.incoming import BIG
 from one_cache.modes import FileState
@@ -304,6 +305,5 @@ def test_notes_of_many_writers_are_joined(first, second):
         for found in (first, second):
             Store(folder).remember({f"{session}/{n}": noted(v) for n, v in found.items()})
         merged = {n: noted(v) for n, v in {**first, **second}.items() if v is not None}
-        from one_cache import notes
-
-        assert notes.read(f"{folder}/.one_cache/verified/{session}.json") == merged
+        kept = notes.read(f"{folder}/.one_cache/verified/{session}.json")
+        assert {name: Note.read(raw) for name, raw in kept.items()} == merged

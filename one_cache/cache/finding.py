@@ -16,11 +16,16 @@ from one_cache.cache.frames import (
 )
 from one_cache.cache.naming import Naming, each
 from one_cache.catalogue import Catalogue, TableCatalogue
-from one_cache.errors import InvalidArgument
+from one_cache.errors import ALFError, InvalidArgument
 from one_cache.records import QC, Bunch, Dataset
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_NO_DEFAULTS = (
+    "no dataset says whether it is the default revision, so default_revisions_only cannot be told"
+)
 
 
 class Finding(Naming):
@@ -158,6 +163,8 @@ class Finding(Naming):
         ------
         SessionNotFound
             The session is unknown. One without datasets gives an empty list.
+        ALFError
+            `default_revisions_only`, and no dataset says whether it is one.
         """
         chosen = self._filter(
             filename, collection, revision, qc, ignore_qc_not_set=ignore_qc_not_set
@@ -174,8 +181,7 @@ class Finding(Naming):
         if _is_none(eid):
             frame = self._list_all(catalogue, chosen, "DISTINCT rel_path", defaults=defaults)
             return sorted(frame["rel_path"].tolist())
-        found = chosen(self._datasets_of(self._eid(eid, catalogue), catalogue))
-        return [one.rel_path for one in found if one.default_revision or not defaults]
+        return [one.rel_path for one in self._list_one(eid, catalogue, chosen, defaults=defaults)]
 
     def _frame(
         self,
@@ -191,10 +197,9 @@ class Finding(Naming):
             return one_frame(
                 self._list_all(catalogue, chosen, "*", defaults=defaults), keep_eid=True
             )
-        found = chosen(self._datasets_of(self._eid(eid, catalogue), catalogue))
-        kept = [one for one in found if one.default_revision or not defaults]
+        found = self._list_one(eid, catalogue, chosen, defaults=defaults)
         # the rows of a table are sorted by id, also where only those of a session are taken
-        return dataset_frame(sorted(kept, key=attrgetter("id")), keep_eid=keep_eid)
+        return dataset_frame(sorted(found, key=attrgetter("id")), keep_eid=keep_eid)
 
     def _datasets_of(self, eid: str, catalogue: Catalogue) -> list[Dataset]:
         """Give the datasets of a session that is known."""
@@ -202,6 +207,17 @@ class Finding(Naming):
         if not found:
             self._session(eid, catalogue)
         return found
+
+    def _list_one(
+        self, eid: Any, catalogue: Catalogue, chosen: query.Filter, *, defaults: bool
+    ) -> list[Dataset]:
+        """Give the datasets of a session that fit, sorted by relative path."""
+        known = self._datasets_of(self._eid(eid, catalogue), catalogue)
+        if not defaults:
+            return chosen(known)
+        if known and all(one.default_revision is None for one in known):
+            raise ALFError(_NO_DEFAULTS)
+        return [one for one in chosen(known) if one.default_revision]
 
     def _list_all(
         self, catalogue: Catalogue, chosen: query.Filter, what: str, *, defaults: bool
@@ -213,8 +229,14 @@ class Finding(Naming):
         levels = [level.name for level in QC if level <= chosen.qc]
         if chosen.ignore_qc_not_set:
             levels.remove(QC.NOT_SET.name)
-        where = "list_contains(?, rel_path) AND list_contains(?, coalesce(qc, 'NOT_SET'))"
+        where = (
+            "rel_path IN (SELECT unnest(?::VARCHAR[])) AND "
+            "coalesce(qc, 'NOT_SET') IN (SELECT unnest(?::VARCHAR[]))"
+        )
         if defaults:
+            flags = "SELECT count(default_revision) FROM datasets"
+            if tables.rows(f"{flags} HAVING count(*) > 0 AND count(default_revision) = 0"):
+                raise ALFError(_NO_DEFAULTS)
             where += " AND default_revision"
         order = "" if what.startswith("DISTINCT") else " ORDER BY eid, id"
         return tables.frame(f"SELECT {what} FROM datasets WHERE {where}{order}", [fits, levels])
@@ -309,7 +331,8 @@ class Finding(Naming):
             if not full:
                 return series
             datasets = sorted(catalogue.datasets_of(session.id), key=attrgetter("id"))
-            return dataset_frame(datasets, keep_eid=True).assign(**series)
+            frame = dataset_frame(datasets, keep_eid=True).assign(**series)
+            return frame if session.number is None else frame.astype({"number": "uint16"})
 
         return each(eid, convert)
 

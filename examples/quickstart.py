@@ -10,14 +10,25 @@ The same script runs in every mode and reads the same bytes:
 
 import argparse
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 from one_cache import ONE
-from one_cache.trials import peth, plot_raster_peth
+from one_cache.trials import peth
+
+
+def draw(times, events, window, title, path):
+    """Draw spikes around events to a file; without matplotlib there is no picture."""
+    if find_spec("matplotlib") is None:
+        return None
+    import matplotlib
+
+    from one_cache.trials import plot_raster_peth
+
+    matplotlib.use("Agg")
+    axes = plot_raster_peth(times, events, window, title=title)
+    axes[0].figure.savefig(path, dpi=110)
+    return str(path)
 
 
 def run(base_url, mode="remote", out=".", cache_dir=None):
@@ -38,14 +49,13 @@ def run(base_url, mode="remote", out=".", cache_dir=None):
     window = (-0.3, 0.7)
     counts, units, _ = peth(spikes.times, spikes.clusters, trials.stimOn_times, window, 0.02)
     unit = units[counts.sum(axis=(1, 2)).argmax()]
-    axes = plot_raster_peth(
+    picture = draw(
         spikes.times[spikes.clusters == unit],
         trials.stimOn_times,
         window,
-        title=f"{one.eid2ref(eid, as_dict=False)}, unit {unit}, stimulus onset",
+        f"{one.eid2ref(eid, as_dict=False)}, unit {unit}, stimulus onset",
+        Path(out, f"psth_{mode}.png"),
     )
-    picture = Path(out, f"psth_{mode}.png")
-    axes[0].figure.savefig(picture, dpi=110)
 
     # keep: a list of what was read, and the tables that the answers came from, pinned
     ids, listed = one.save_loaded_ids()
@@ -59,7 +69,7 @@ def run(base_url, mode="remote", out=".", cache_dir=None):
         "spikes around the stimulus": int(counts.sum()),
         "wheel": float(wheel.position.sum()),
         "record": str(listed),
-        "picture": str(picture),
+        "picture": picture,
     }
 
 

@@ -45,10 +45,7 @@ def run_demo(folder: Path | None, say: Callable[[str], None]) -> bool:
         The quickstart failed; its own message is in it.
     """
     if find_spec("matplotlib") is None:
-        raise OneCacheError(
-            "the demonstration draws with matplotlib, which is not installed: "
-            "pip install 'one_cache[plot]'"
-        )
+        say("matplotlib is not installed: no pictures (pip install 'one_cache[plot]' for them)")
     root = folder or Path(tempfile.mkdtemp(prefix="one_cache_demo_"))
     root = root.expanduser().absolute()
     out = root / "results"
@@ -72,7 +69,7 @@ def run_demo(folder: Path | None, say: Callable[[str], None]) -> bool:
         if same
         else f"the runs differ: {json.dumps(results, indent=2)}"
     )
-    say(f"look at the pictures in {out}")
+    say(f"what the runs wrote is in {out}")
     return same
 
 
@@ -83,7 +80,8 @@ def _numbers(result: Mapping[str, Any]) -> dict[str, Any]:
 def _summary(mode: str, result: Mapping[str, Any]) -> str:
     return (
         f"{mode:>6}: {len(result['datasets'])} datasets, {result['trials']} trials, "
-        f"{result['spikes']} spikes, picture {result['picture']}"
+        f"{result['spikes']} spikes"
+        + (f", picture {result['picture']}" if result["picture"] else "")
     )
 
 

@@ -242,3 +242,10 @@ def test_wrong_and_later_tables_are_refused(folder: Path) -> None:
 def test_a_question_that_makes_no_sense_is_refused(folder: Path) -> None:
     with pytest.raises(InvalidArgument, match="nosuch"):
         Tables.open(folder).rows("SELECT nosuch FROM sessions")
+
+
+def test_a_row_added_twice_before_a_question_is_one_row():
+    tables = Tables.open(None)
+    tables.add("queries", [{"id": "a", "text": "first"}])
+    tables.add("queries", [{"id": "a", "text": "second"}])
+    assert tables.rows("SELECT * FROM queries") == [{"id": "a", "text": "second"}]

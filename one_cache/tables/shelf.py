@@ -249,6 +249,9 @@ def _load(cursor: Any, name: str, rows: list[Row]) -> None:
     """Put new rows before the engine, in the place of those of the same key."""
     table = f"{_ADDED}.{quoted(name)}"
     layout = layout_of(name, list(rows[0]))
+    if layout.key:
+        # of rows that were added one after the other, the last one of a key
+        rows = list({tuple(row[one] for one in layout.key): row for row in rows}.values())
     cursor.register("arriving", as_arrow(name, rows))
     try:
         arriving = {row[0]: row[1] for row in cursor.execute("DESCRIBE arriving").fetchall()}

@@ -74,11 +74,10 @@ class NeuprintDouble:
 
     # -- what tests arrange ------------------------------------------------------------------
 
-    def say(self, part, columns=(), data=(), *, status=200, body=None):
-        """Answer queries that contain `part` with these rows, or with this status and body."""
+    def say(self, part, columns=(), data=(), *, status=200, body=None, media="application/json"):
+        """Answer what contains `part` with these rows, or with this status and body."""
         table = json.dumps({"columns": list(columns), "data": list(data), "debug": "said"})
-        body = table if body is None else body
-        self._said.insert(0, (part, (status, "application/json", body)))
+        self._said.insert(0, (part, (status, media, table if body is None else body)))
 
     def fail(self, times, status=502, body="<html>Bad Gateway</html>", *, on="", headers=()):
         """Fail the next requests whose text contains `on`; status 0 cuts the connection.
@@ -116,7 +115,7 @@ class NeuprintDouble:
                     failing[0] -= 1
                     return failing[1], "text/html", failing[2], failing[4]
         for part, said in self._said:
-            if part in (cypher or path):
+            if part in f"{path} {cypher}":
                 return *said, {}
         key = key_of(method, path, text)
         if key not in self.tape and self.upstream is not None:
@@ -155,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):
                 self.connection.close()
             return
-        data = text.encode()
+        data = text if isinstance(text, bytes) else text.encode()
         self.send_response(status)
         for name, value in {"Content-Type": media, **headers}.items():
             self.send_header(name, value)

@@ -19,13 +19,19 @@ from neuprint.queries import fetch_meta  # type: ignore[import-untyped]  # it sh
 from requests.adapters import HTTPAdapter
 
 from one_cache import settings
-from one_cache.errors import InvalidArgument, ModeError, RemoteError, near_misses
+from one_cache.errors import (
+    InvalidArgument,
+    ModeError,
+    QueryNotCached,
+    RemoteError,
+    near_misses,
+)
 from one_cache.modes import policy, read_mode
 from one_cache.neuprint.answers import Answer
 from one_cache.neuprint.cypher import is_write, rewritten
+from one_cache.neuprint.holdings import Holdings, Kept, Version
 from one_cache.neuprint.query import CYPHER, Query, SetupError, address_of
 from one_cache.neuprint.server import Call, QueryRefused, refusal, send
-from one_cache.neuprint.holdings import Kept, Holdings, Version
 
 if TYPE_CHECKING:
     from one_cache.cache import Cache
@@ -151,7 +157,8 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
 
     def __repr__(self) -> str:
         place = f"cache={str(self.cache.cache_dir)!r}, mode={self.mode!r}"
-        return f"Client({self.server!r}, {self.dataset!r}, {place})"
+        dataset = getattr(self, "dataset", None)  # shown while it is made, too
+        return f"Client({self.server!r}, {dataset!r}, {place})"
 
     # -- datasets --------------------------------------------------------------------------
 
@@ -170,32 +177,43 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
         """
         if reload_cache:
             self._holdings.forget()
+        return self._datasets(noted=True)
+
+    def _datasets(self, *, noted: bool) -> dict[str, Any]:
         url = f"{self.server}/api/dbmeta/datasets"
-        found: dict[str, Any] = self._holdings.remember("", "datasets", lambda: self._fetch_json(url))
+        found: dict[str, Any] = self._holdings.remember(
+            "", "datasets", lambda: self._fetch_json(url), noted=noted
+        )
         return found
 
     def _select_dataset(self, dataset: str | None, reload_cache: bool) -> str:
         # called when the session is made; what is sent again is decided in `server.send` alone
         self.session.mount("https://", HTTPAdapter(max_retries=0))
+        if dataset and not self._asks:
+            return dataset
         # `reload_cache` is the second try of the base class with what may be old; ours is not
-        known = list(self.fetch_datasets()) if self._asks else self._holdings.datasets()
-        if dataset and (dataset in known or not self._asks):
+        known = self._known_datasets()
+        if dataset in known:
             return dataset
         if not dataset and len(known) == 1:
             return known[0]
         there = ", ".join(known) or "none"
-        if dataset:
-            near = near_misses(dataset, known)
-            raise SetupError(
-                f"{self.server} has no dataset {dataset!r}; there are: {there}.{near}"
-            )
-        raise SetupError(f"name a dataset of {self.server}; there are: {there}")
+        if not dataset:
+            raise SetupError(f"name a dataset of {self.server}; there are: {there}")
+        near = near_misses(dataset, known)
+        raise SetupError(f"{self.server} has no dataset {dataset!r}; there are: {there}.{near}")
+
+    def _known_datasets(self) -> list[str]:
+        try:
+            return list(self._datasets(noted=False))
+        except QueryNotCached:
+            return self._holdings.datasets()
 
     def _version(self, dataset: str) -> Version:
         """Give the state of a dataset, as of the one look at the server."""
         if not dataset:
             return Version()
-        found = self.fetch_datasets().get(dataset, {})
+        found = self._datasets(noted=False).get(dataset, {})
         return Version(str(found.get("uuid") or ""), str(found.get("last-mod") or ""))
 
     # -- what is wanted often --------------------------------------------------------------

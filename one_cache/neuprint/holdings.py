@@ -229,8 +229,8 @@ class Holdings:
 
     def _find(self, query: Query) -> Kept | None:
         kept = self._index().get(query.id)
-        if kept is None and not self.policy.pinned:
-            kept = self._adopted(query)
+        if not self.policy.pinned and (kept is None or kept.inconclusive):
+            return self._adopted(query) or kept
         return kept
 
     def _index(self) -> dict[str, Kept]:
@@ -342,13 +342,12 @@ class Holdings:
     # -- the record ------------------------------------------------------------------------
 
     def note(self, query: Query, kept: Kept) -> None:
-        """Record that an answer was read."""
+        """Record that an answer was read, or let what is computed from it know."""
         given = _given.get()
         if given is not None:
             given.append((query, kept))
-        recorder = self.cache.recorder
-        if recorder.on:
-            recorder.add(
+        elif self.cache.recorder.on:
+            self.cache.recorder.add(
                 Entry(
                     "query",
                     kept.id,
@@ -363,7 +362,9 @@ class Holdings:
                 )
             )
 
-    def remember(self, dataset: str, name: str, compute: Callable[[], T]) -> T:
+    def remember(
+        self, dataset: str, name: str, compute: Callable[[], T], *, noted: bool = True
+    ) -> T:
         """Compute once what is wanted often; whoever uses it has read the answers behind it.
 
         Parameters
@@ -372,6 +373,8 @@ class Holdings:
             What it is.
         compute : callable
             Reads answers.
+        noted : bool
+            Whether its use is recorded, once.
 
         Returns
         -------
@@ -379,27 +382,19 @@ class Holdings:
             The same object each time.
         """
         if (dataset, name) not in self._memory:
-            return self._compute((dataset, name), compute)
-        value, given = self._memory[dataset, name]
-        recorder = self.cache.recorder
-        for query, kept in given if recorder.on else ():
-            if not recorder.has("query", kept.id):
-                self.note(query, kept)
+            given: list[tuple[Query, Kept]] = []
+            token = _given.set(given)
+            try:
+                self._memory[dataset, name] = (compute(), given)
+            finally:
+                _given.reset(token)
+        value, answers = self._memory[dataset, name]
+        if noted and (self.cache.recorder.on or _given.get() is not None):
+            for query, kept in answers:
+                if _given.get() is not None or not self.cache.recorder.has("query", kept.id):
+                    self.note(query, kept)
         found: T = value
         return found
-
-    def _compute(self, key: tuple[str, str], compute: Callable[[], T]) -> T:
-        outer = _given.get()
-        given: list[tuple[Query, Kept]] = []
-        token = _given.set(given)
-        try:
-            value = compute()
-        finally:
-            _given.reset(token)
-        if outer is not None:
-            outer.extend(given)
-        self._memory[key] = (value, given)
-        return value
 
     def forget(self) -> None:
         """Let everything that is remembered be computed again."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
-from one_cache.records import QC
-from one_cache.tables.memory import Row
-from one_cache.tables.rowfile import RowFile
-from one_cache.tables.schema import QC_NAMES, quoted
-from one_cache.tables.shelf import Shelf, rows_as_dicts
+from one_cache.records import QC, Session
+from one_cache.tables.rowfile import LARGE, RowFile
+from one_cache.tables.rows import named, session_of
+from one_cache.tables.schema import LAYOUTS, QC_NAMES, quoted
+from one_cache.tables.shelf import Shelf
 
 FEW = 200  # sessions that are looked at one by one in less time than a scan of all takes
 _SCANNED = 200_000  # sessions whose records are read here in less time than an engine starts
@@ -51,6 +52,28 @@ class Terms:
             term is not None for term in (self.numbers, self.first, self.last)
         )
 
+    def test(self) -> Callable[[Session], bool]:
+        """Give the test whether a session meets the terms.
+
+        Examples
+        --------
+        >>> Terms({"subject": ["KS014"]}, numbers=[1]).test()(Session("a", subject="KS014"))
+        False
+        """
+        texts = [(_getter(column), set(values)) for column, values in self.texts.items()]
+        numbers = None if self.numbers is None else set(self.numbers)
+        first, last = self.first or dt.date.min, self.last or dt.date.max
+        any_day = self.first is None and self.last is None
+
+        def fits(session: Session) -> bool:
+            return (
+                all(get(session) in values for get, values in texts)
+                and (numbers is None or session.number in numbers)
+                and (any_day or (session.date is not None and first <= session.date <= last))
+            )
+
+        return fits
+
     def sql(self) -> tuple[str, list[Any]]:
         """Give the condition in SQL, and its values."""
         where = [f"{quoted(column)} IN {_VALUES}" for column in self.texts]
@@ -65,22 +88,27 @@ class Terms:
         return " AND ".join(where) or "true", values
 
 
-def newest_first(rows: Sequence[Row]) -> list[Row]:
-    """Sort sessions by date, subject and number, all descending; null comes last.
+def _getter(column: str) -> Callable[[Session], Any]:
+    if column in LAYOUTS["sessions"].columns:
+        return attrgetter(column)
+    return lambda session: session.extra.get(column)
+
+
+def newest_first(sessions: Iterable[Session]) -> list[Session]:
+    """Sort sessions by date, subject and number, all descending; what is unknown comes last.
 
     Examples
     --------
     >>> day = dt.date(2024, 3, 1)
-    >>> rows = [{"id": "a", "date": None}, {"id": "c", "date": day}, {"id": "b", "date": day}]
-    >>> [row["id"] for row in newest_first(rows)]
-    ['b', 'c', 'a']
+    >>> [one.id for one in newest_first([Session("a"), Session("c", date=day), Session("b")])]
+    ['c', 'a', 'b']
     """
     return sorted(
-        sorted(rows, key=lambda row: row["id"]),
-        key=lambda row: (
-            row["date"] or dt.date.min,
-            row.get("subject") or "",
-            -1 if row.get("number") is None else row["number"],
+        sorted(sessions, key=attrgetter("id")),
+        key=lambda one: (
+            one.date or dt.date.min,
+            one.subject,
+            -1 if one.number is None else one.number,
         ),
         reverse=True,
     )
@@ -100,17 +128,17 @@ def good_levels(qc_at_most: QC) -> list[str]:
 def sessions_with(
     shelf: Shelf, requirements: Requirements, qc_at_most: QC, eids: Collection[str] | None
 ) -> list[str]:
-    """See :meth:`one_cache.tables.Tables.sessions_with`."""
+    """Give the sessions with these datasets; see `Tables.sessions_with`. In no order."""
     direct = shelf.current().direct.get("datasets")
     if eids is not None and len(eids) <= FEW and direct is not None:
-        return sorted(_with_few(shelf, direct, requirements, qc_at_most, eids))
+        return _with_few(shelf, direct, requirements, qc_at_most, eids)
     sql, values = _eids_sql(shelf, requirements, qc_at_most, eids)
-    return sorted(row[0] for row in shelf.ask(sql, values)[1])
+    return [row[0] for row in shelf.ask(sql, values)[1]]
 
 
 def find(
     shelf: Shelf, terms: Terms, requirements: Requirements | None, qc_at_most: QC
-) -> list[Row]:
+) -> list[Session]:
     """Find the sessions that meet all terms, newest first.
 
     Parameters
@@ -126,29 +154,39 @@ def find(
 
     Returns
     -------
-    list of dict
+    list of Session
     """
-    rows = _scanned(shelf, terms) if terms else None
-    if rows is None and not (terms and requirements is not None):
-        return _found(shelf, *terms.sql(), requirements, qc_at_most)
-    if rows is None:
-        rows = _found(shelf, *terms.sql(), None, qc_at_most)
-    if requirements is not None:
-        eids = set(sessions_with(shelf, requirements, qc_at_most, [row["id"] for row in rows]))
-        rows = [row for row in rows if row["id"] in eids]
-    return newest_first(rows)
+    found = _meeting(shelf, terms)
+    if requirements is None or not found:
+        return found
+    eids = [one.id for one in found] if terms else None
+    good = set(sessions_with(shelf, requirements, qc_at_most, eids))
+    return [one for one in found if one.id in good]
 
 
-def _found(
-    shelf: Shelf, where: str, values: list[Any], requirements: Requirements | None, qc: QC
-) -> list[Row]:
-    """Ask the engine, in one question."""
-    if requirements is not None:
-        sql, more = _eids_sql(shelf, requirements, qc, None)
-        where, values = f"{where} AND id IN ({sql})", [*values, *more]
+def _meeting(shelf: Shelf, terms: Terms) -> list[Session]:
+    """Give the sessions that meet the terms about themselves, newest first."""
+    edition = shelf.current()
+    file, direct = edition.files.get("sessions"), edition.direct.get("sessions")
+    alone = not shelf.memory.rows("sessions")
+    if alone and terms and direct is not None and direct.count <= _SCANNED:
+        days = (terms.first, terms.last)
+        rows = direct.matching(terms.texts, numbers=terms.numbers, days=days)
+        if rows is not None:
+            return newest_first(map(session_of, named(direct.columns, rows)))
+    if alone and file is not None and file.count <= LARGE:
+        # asked once for all, they are kept: most searches of a lab go over the same few
+        listed = edition.listed or _asked(shelf, Terms())
+        edition.listed = listed
+        return list(filter(terms.test(), listed)) if terms else list(listed)
+    return _asked(shelf, terms)
+
+
+def _asked(shelf: Shelf, terms: Terms) -> list[Session]:
+    where, values = terms.sql()
     order = ", ".join(f"{one} DESC NULLS LAST" for one in ("date", "subject", "number"))
     sql = f"SELECT * FROM sessions WHERE {where} ORDER BY {order}, id"
-    return rows_as_dicts(*shelf.ask(sql, values))
+    return list(map(session_of, named(*shelf.ask(sql, values))))
 
 
 def _eids_sql(
@@ -185,15 +223,6 @@ def distinct(shelf: Shelf, table: str, column: str) -> list[Any]:
 
 
 # -- without the engine ----------------------------------------------------------------------
-
-
-def _scanned(shelf: Shelf, terms: Terms) -> list[Row] | None:
-    """Read the records of all sessions; None when that is no gain, or no way."""
-    direct = shelf.current().direct.get("sessions")
-    if direct is None or direct.count > _SCANNED or shelf.memory.rows("sessions"):
-        return None
-    rows = direct.matching(terms.texts, numbers=terms.numbers, days=(terms.first, terms.last))
-    return None if rows is None else rows_as_dicts(direct.columns, rows)
 
 
 def _with_few(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from one_cache.errors import TableChanged, TableCorrupt
+from one_cache.records import Session
 from one_cache.tables import shape
 from one_cache.tables.engine import Engine, as_arrow_table, explained
 from one_cache.tables.files import SUFFIX, Stamp, TableFile, open_file
@@ -42,6 +43,8 @@ class Edition:
         Tables that the engine has a view of.
     waiting : mapping of str to list of dict
         New rows that the engine has not got yet.
+    listed : list of Session or None
+        The sessions of the file, newest first, where they were all asked for and are few.
     """
 
     files: dict[str, TableFile] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Edition:
     engine: Engine = field(default_factory=Engine)
     viewed: set[str] = field(default_factory=set)
     waiting: dict[str, list[Row]] = field(default_factory=dict)
+    listed: list[Session] | None = None
 
 
 class Shelf:
@@ -268,14 +272,3 @@ def _load(cursor: Any, name: str, rows: list[Row]) -> None:
         cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM arriving")
     finally:
         cursor.unregister("arriving")
-
-
-def rows_as_dicts(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Row]:
-    """Name the values of rows.
-
-    Examples
-    --------
-    >>> rows_as_dicts(["a", "b"], [(1, 2)])
-    [{'a': 1, 'b': 2}]
-    """
-    return [dict(zip(names, row, strict=True)) for row in rows]

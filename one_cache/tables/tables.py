@@ -13,9 +13,10 @@ from one_cache.records import QC, Dataset, Session
 from one_cache.tables import search
 from one_cache.tables.memory import Row, read_row
 from one_cache.tables.rowfile import LARGE
-from one_cache.tables.schema import LAYOUTS, QC_NAMES, layout_of, quoted
+from one_cache.tables.rows import dataset_of, named, session_of
+from one_cache.tables.schema import layout_of, quoted
 from one_cache.tables.search import FEW, Terms
-from one_cache.tables.shelf import Shelf, rows_as_dicts
+from one_cache.tables.shelf import Shelf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 1024  # sessions whose datasets are kept in memory after they were asked for
 _CHUNK = 1 << 20  # bytes
-_SESSION, _DATASET = list(LAYOUTS["sessions"].columns), list(LAYOUTS["datasets"].columns)
-_LEVELS = {name: QC[name] for name in QC_NAMES}
 
 Record = TypeVar("Record", Session, Dataset)
 
@@ -48,40 +47,6 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _extra(row: Row, known: Sequence[str]) -> Row:
-    if len(row) == len(known):
-        return {}
-    return {column: row[column] for column in row if column not in known}
-
-
-def _session(row: Row) -> Session:
-    return Session(
-        row["id"],
-        row["lab"],
-        row["subject"],
-        row["date"],
-        row["number"],
-        row["task_protocol"],
-        row["projects"],
-        _extra(row, _SESSION),
-    )
-
-
-def _dataset(row: Row) -> Dataset:
-    qc = row["qc"]
-    return Dataset(
-        row["id"],
-        row["eid"],
-        row["rel_path"],
-        row["file_size"],
-        row["hash"] or None,
-        row["exists"],
-        _LEVELS[qc] if qc in _LEVELS else QC.read(qc),
-        row["default_revision"],
-        _extra(row, _DATASET),
-    )
 
 
 class Tables:
@@ -181,6 +146,9 @@ class Tables:
 
     def count(self, name: str) -> int:
         """Count the rows of a table."""
+        file = self._shelf.current().files.get(name)
+        if file is not None and not self._shelf.memory.rows(name):
+            return file.count
         return int(self._shelf.ask(f"SELECT count(*) FROM {quoted(name)}")[1][0][0])
 
     def hashes(self) -> dict[str, str]:
@@ -216,7 +184,7 @@ class Tables:
         InvalidArgument
             The question cannot be understood: no such table or column, or no SQL.
         """
-        return rows_as_dicts(*self._shelf.ask(sql, params))
+        return named(*self._shelf.ask(sql, params))
 
     def frame(self, sql: str, params: Sequence[Any] = ()) -> pd.DataFrame:
         """Ask in SQL; the answer is a frame.
@@ -261,11 +229,11 @@ class Tables:
 
     def sessions(self, eids: Sequence[str]) -> list[Session]:
         """Give the sessions of these ids, in their order; unknown ones are left out."""
-        return self._by_id("sessions", eids, _session)
+        return self._by_id("sessions", eids, session_of)
 
     def datasets(self, ids: Sequence[str]) -> list[Dataset]:
         """Give the datasets of these ids, in their order; unknown ones are left out."""
-        return self._by_id("datasets", ids, _dataset)
+        return self._by_id("datasets", ids, dataset_of)
 
     def datasets_of(self, eid: str) -> list[Dataset]:
         """Give all datasets of a session, sorted by relative path."""
@@ -283,9 +251,9 @@ class Tables:
             rows = self.rows("SELECT * FROM datasets WHERE eid = ?", [eid])
         else:
             hidden = {row["id"] for row in new}
-            old = rows_as_dicts(direct.columns, direct.of_session(eid))
+            old = named(direct.columns, direct.of_session(eid))
             rows = [*new, *(row for row in old if row["id"] not in hidden)]
-        found = tuple(sorted(map(_dataset, rows), key=lambda one: (one.rel_path, one.id)))
+        found = tuple(sorted(map(dataset_of, rows), key=lambda one: (one.rel_path, one.id)))
         with self._shelf.lock:
             # not if something was added while the answer was made
             if self._answered is edition and new == self._shelf.memory.of_session(eid):
@@ -328,7 +296,7 @@ class Tables:
         list of str
             Their ids, sorted. Only datasets that exist on a server count.
         """
-        return search.sessions_with(self._shelf, names_per_requirement, qc_at_most, eids)
+        return sorted(search.sessions_with(self._shelf, names_per_requirement, qc_at_most, eids))
 
     def find_sessions(
         self,
@@ -359,8 +327,7 @@ class Tables:
         >>> [session.id for session in tables.find_sessions(Terms({"subject": ["m2", "m3"]}))]
         ['b']
         """
-        rows = search.find(self._shelf, terms, names_per_requirement, qc_at_most)
-        return list(map(_session, rows))
+        return search.find(self._shelf, terms, names_per_requirement, qc_at_most)
 
     def _by_id(
         self, name: str, ids: Sequence[str], record: Callable[[Row], Record]
@@ -372,7 +339,7 @@ class Tables:
         rest = [one for one in dict.fromkeys(ids) if one not in found]
         direct = edition.direct.get(name)
         if direct is not None and (name == "datasets" or len(rest) <= FEW):
-            rows: Iterable[Row] = rows_as_dicts(direct.columns, direct.find(rest).values())
+            rows: Iterable[Row] = named(direct.columns, direct.find(rest).values())
         elif rest:
             # a constant is compared with the smallest and largest value of each row group
             test = "= ?" if len(rest) == 1 else "IN (SELECT unnest(?::VARCHAR[]))"

@@ -86,7 +86,7 @@ class Incoming:
         self._part = ""
         self._handle = -1
         self._inode = 0
-        self._digest = self._start_digest()
+        self._digest: hashes.Digest
 
     def __enter__(self) -> Incoming:
         with self._root.explained(self.file.path):
@@ -300,6 +300,24 @@ def parts_of(folder: str) -> list[tuple[str, int]]:
     with contextlib.suppress(OSError):
         return sorted((entry.name, entry.stat().st_size) for entry in _parts(folder))
     return []
+
+
+def is_abandoned(part: str) -> bool:
+    """Tell whether the writer of a partial file is gone.
+
+    Parameters
+    ----------
+    part : str
+        Absolute path.
+    """
+    folder, _, name = part.rpartition(os.sep)
+    for entry in _parts(folder):
+        if entry.name == name:
+            found = _PART.fullmatch(name)
+            with contextlib.suppress(OSError):
+                old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _SILENT
+                return _is_dead(entry, found) if found else old
+    return False
 
 
 def _parts(folder: str) -> list[os.DirEntry[str]]:

@@ -30,6 +30,7 @@ from one_cache.errors import CacheWarning, OneCacheError
 from one_cache.journal import Journal
 
 LAYOUT = 1
+_NONE = type(None)
 
 
 @dataclass(frozen=True)
@@ -252,22 +253,26 @@ class Recorder:
         path : pathlib.Path
             Where.
         about : mapping
-            What the cache adds to the head: mode, cut-off, remotes, table hashes, decoders.
+            What the cache adds to the head: mode, cut-off, remotes, decoders.
 
         Returns
         -------
         pathlib.Path
             `path`.
         """
-        head = {
-            "record": LAYOUT,
-            "one_cache": __version__,
-            "python": platform.python_version(),
-            "saved": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-            **about,
-        }
-        write_record(path, head, self)
+        write_record(path, head_of(about), self)
         return path
+
+
+def head_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the head of a record: the versions that read, the time, and what a cache adds."""
+    return {
+        "record": LAYOUT,
+        "one_cache": __version__,
+        "python": platform.python_version(),
+        "saved": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        **about,
+    }
 
 
 def write_record(path: Path, head: Mapping[str, Any], entries: Iterable[Entry]) -> None:
@@ -300,17 +305,44 @@ def read_record(path: Path) -> tuple[dict[str, Any], list[Entry]]:
     OneCacheError
         It is no record, or one of a later layout.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    return parse_record(path.read_text(encoding="utf-8"), path)
+
+
+def parse_record(text: str, path: Path) -> tuple[dict[str, Any], list[Entry]]:
+    """Read a full record from its text; see :func:`read_record`.
+
+    Parameters
+    ----------
+    text : str
+        The record.
+    path : pathlib.Path
+        Where it came from, for messages.
+
+    Returns
+    -------
+    head : dict
+        Versions, mode, cut-off.
+    entries : list of Entry
+        In the order of reading.
+    """
     try:
-        head, *rest = (json.loads(line) for line in lines)
+        # by the line end alone: a name may hold other characters that end lines
+        head, *rest = (json.loads(line) for line in text.rstrip("\n").split("\n"))
         layout = head["record"]
         if layout > LAYOUT:
             raise OneCacheError(
                 f"{path} is a record of layout {layout}; this version reads up to {LAYOUT}"
             )
-        return head, [Entry(**entry) for entry in rest]
+        return head, [_checked(Entry(**entry)) for entry in rest]
     except (ValueError, KeyError, TypeError) as error:
         raise OneCacheError(f"{path} is not a record of one_cache: {error!r}") from error
+
+
+def _checked(entry: Entry) -> Entry:
+    texts = (entry.kind, entry.id, entry.eid, entry.path, entry.rel_path, entry.hash or "")
+    if not all(isinstance(text, str) for text in texts) or type(entry.size) not in (int, _NONE):
+        raise TypeError(f"an entry that cannot be: {entry}")
+    return entry
 
 
 def read_ids(path: Path) -> tuple[str, list[str]]:

@@ -214,6 +214,24 @@ class Store:
                 return File(rel, note.size, note.hashes[0])
         return None
 
+    def all_notes(self) -> Iterator[tuple[str, Note]]:
+        """Give what was ever verified here, and how it looked then, whether it still is here.
+
+        Yields
+        ------
+        (str, Note)
+            Path relative to the root, and the note.
+        """
+        home = f"{self._root.folder}{os.sep}{OWN}{os.sep}verified"
+        for folder, _, names in sorted(os.walk(home)):
+            for name in sorted(names):
+                if name.endswith(".json"):
+                    place = os.path.join(folder, name)
+                    session = os.path.relpath(place, home).replace(os.sep, "/")
+                    prefix = session.removesuffix(".json")
+                    for within, note in notes.read(place).items():
+                        yield (f"{prefix}/{within}" if prefix else within), note
+
     def problem(self, file: File) -> str:
         """Say in words what is wrong with a file; empty if nothing is.
 

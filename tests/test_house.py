@@ -30,8 +30,8 @@ FLOORS = {
         "trials",
     ],
     2: ["alf", "query", "manifest", "recorder", "transfer", "workers", "team", "relation"],
-    3: ["catalogue", "snapshot", "index", "remotes.alyx", "remotes.web"],
-    4: ["cache", "bundle"],
+    3: ["catalogue", "snapshot", "index", "bundle", "remotes.alyx", "remotes.web"],
+    4: ["cache"],
     5: ["ecephys", "neuprint", "datajoint", "rig", "trials.populate"],
     6: ["cli", "serve", "sample", "demo", "testing"],
 }

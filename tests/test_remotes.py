@@ -5,6 +5,7 @@ import os
 import pickle
 import stat
 import threading
+import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from one_cache.errors import (
     InvalidArgument,
     NotOnRemote,
     PathEscapes,
+    RemoteError,
     TransferError,
     TransferFailed,
 )
@@ -67,6 +69,35 @@ class TestFolderRemoteByUrl(RemoteContract):
         def put(files):
             fill(folder, files)
             return connect(folder.as_uri())
+
+        return put
+
+
+class TestZipRemote(RemoteContract):
+    @pytest.fixture
+    def place(self, tmp_path):
+        def put(files):
+            with zipfile.ZipFile(tmp_path / "new", "w") as archive:
+                for path, content in files.items():
+                    if "\0" not in path:
+                        archive.writestr(path, content)
+            os.replace(tmp_path / "new", tmp_path / "bundle.zip")
+            return connect(str(tmp_path / "bundle.zip"))
+
+        return put
+
+
+class TestZipRemoteCompressed(RemoteContract):
+    @pytest.fixture
+    def place(self, tmp_path):
+        path = tmp_path / "my bundle.zip"
+
+        def put(files):
+            with zipfile.ZipFile(tmp_path / "new", "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, content in files.items():
+                    archive.writestr(name, content)
+            os.replace(tmp_path / "new", path)
+            return connect(f"zip://{quote(str(path))}")
 
         return put
 
@@ -296,3 +327,36 @@ def test_memory_counts_right_from_many_threads():
     for thread in threads:
         thread.join()
     assert (remote.opened["a.npy"], remote.sent, remote.open_bodies) == (200, 150_000, 0)
+
+
+def test_what_is_no_zip_file_is_named(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"no zip file")
+    with pytest.raises(RemoteError, match=r"a\.zip"):
+        connect(str(tmp_path / "a.zip")).tables()
+    with pytest.raises(TransferFailed, match=r"b\.zip"):
+        connect(str(tmp_path / "b.zip")).open(File("a.npy"))
+
+
+def test_a_zip_file_that_is_damaged_gives_no_bytes_for_good_ones(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.npy", bytes(5000))
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[2500] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(RemoteError, match=r"a\.npy"):
+        read(connect(str(tmp_path / "a.zip")), "a.npy")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_reads_a_zip_file_by_itself(tmp_path):
+    content = os.urandom(4 << 20)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.npy", content)
+    remote = connect(str(tmp_path / "a.zip"))
+    with remote.open(File("a.npy")) as body:
+        first = next(body.chunks)
+        if os.fork() == 0:
+            os._exit(read(remote, "a.npy") != content)
+        _, status = os.wait()
+        assert first + b"".join(body.chunks) == content
+    assert status == 0

@@ -9,6 +9,7 @@
     loading   datasets, objects, collections
     keeping   save, load and freeze tables; the record; what people see
     sharing   other processes, other machines, other people
+    relating  access tables as relations
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from one_cache import settings
-from one_cache.cache.keeping import Keeping
 from one_cache.cache.loading import Loading
+from one_cache.cache.relating import Relating
 from one_cache.cache.sharing import Sharing
 from one_cache.errors import InvalidArgument, ManifestError
 from one_cache.manifest import Manifest
@@ -28,7 +29,7 @@ from one_cache.modes import Mode, read_mode
 __all__ = ["ONE", "Cache"]
 
 
-class Cache(Loading, Keeping, Sharing):
+class Cache(Loading, Sharing, Relating):
     """One folder, one manifest, one mode, one record: data by ID, each byte verified.
 
     Parameters

@@ -168,9 +168,7 @@ class Desk:
     def remote(self) -> Remote | None:
         """Where records and bytes come from; an address is connected to on first use."""
         if self._remote is None and self._address is not None:
-            access = self._access or settings.credentials(self._address)
-            known = {name: value for name, value in vars(access).items() if value is not None}
-            self._remote = connect(self._address, **known)
+            self._remote = open_remote(self._address, self._access)
         return self._remote
 
     @property
@@ -245,16 +243,7 @@ class Desk:
         return f"the tables in {self.tables_dir}" if own else self.source
 
     def _file(self, dataset: Dataset, catalogue: Catalogue) -> File:
-        path = dataset.rel_path
-        if dataset.eid:
-            path = f"{self._session(dataset.eid, catalogue).path}/{path}"
-        return File(
-            path,
-            size=dataset.file_size,
-            hash=dataset.hash or None,
-            url=dataset.extra.get("data_url"),
-            id=dataset.id,
-        )
+        return file_of(dataset, self._session(dataset.eid, catalogue) if dataset.eid else None)
 
     def bring(
         self,
@@ -396,40 +385,65 @@ class Desk:
         if not self.recorder.on:
             return
         for dataset in datasets:
-            file = self._file(dataset, catalogue)
-            if not file.hash or file.size is None:
-                file = self._as_on_disk(file)
-            self.recorder.add(
-                Entry(
-                    "dataset",
-                    dataset.id,
-                    eid=dataset.eid,
-                    path=file.path,
-                    rel_path=dataset.rel_path,
-                    revision=dataset.revision,
-                    size=file.size,
-                    hash=file.hash,
-                    qc=dataset.qc.name,
-                    source=self.source,
-                    url=settings.without_credentials(file.url or "").partition("?")[0],
-                    default=dataset.default_revision,
-                    mode=self.mode,
-                    note=note,
-                    at=moment(),
-                )
-            )
+            session = self._session(dataset.eid, catalogue) if dataset.eid else None
+            entry = self._entry(dataset, session, note)
+            if not entry.hash or entry.size is None:
+                entry = self._as_on_disk(entry)
+            self.recorder.add(entry)
 
-    def _as_on_disk(self, file: File) -> File:
-        """Fill in size and hash, for a record that lacks them."""
-        noted = self.store.noted(file.path)
-        size = self.store.path(file.path).stat().st_size
-        digest = noted.hash if noted else self.store.digest(file.path)
-        return replace(file, size=size, hash=file.hash or digest)
+    def _entry(self, dataset: Dataset, session: Session | None, note: str = "") -> Entry:
+        """Give what a record says of a dataset."""
+        file = file_of(dataset, session)
+        return Entry(
+            "dataset",
+            dataset.id,
+            eid=dataset.eid,
+            path=file.path,
+            rel_path=dataset.rel_path,
+            revision=dataset.revision,
+            size=file.size,
+            hash=file.hash,
+            qc=dataset.qc.name,
+            source=self.source,
+            # a query may hold a signature
+            url=settings.without_credentials(file.url or "").partition("?")[0],
+            default=dataset.default_revision,
+            mode=self.mode,
+            note=note,
+            at=moment(),
+        )
+
+    def _as_on_disk(self, entry: Entry) -> Entry:
+        """Fill in size and hash, where the tables lack them."""
+        noted = self.store.noted(entry.path)
+        size = self.store.path(entry.path).stat().st_size
+        digest = noted.hash if noted else self.store.digest(entry.path)
+        return replace(entry, size=size, hash=entry.hash or digest)
 
     def _warn_once(self, kind: str, key: str, message: str, category: type[Warning]) -> None:
         if (kind, key) not in self._warned:
             self._warned.add((kind, key))
             warnings.warn(message, category, stacklevel=4)
+
+
+def file_of(dataset: Dataset, session: Session | None) -> File:
+    """Give the file of a dataset, which lies in the folder of its session, if it has one."""
+    return File(
+        f"{session.path}/{dataset.rel_path}" if session else dataset.rel_path,
+        size=dataset.file_size,
+        hash=dataset.hash or None,
+        url=dataset.extra.get("data_url"),
+        id=dataset.id,
+    )
+
+
+def open_remote(address: str, access: settings.Credentials | None = None) -> Remote:
+    """Give the remote of an address, with the credentials that are known for it."""
+    if address.partition("://")[0].lower() not in ("http", "https"):
+        return connect(address)
+    access = access or settings.credentials(address)
+    known = {name: value for name, value in vars(access).items() if value is not None}
+    return connect(address, **known)
 
 
 def _known(error: Exception) -> OneCacheError:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from one_cache.cache.desk import Desk
@@ -246,20 +247,23 @@ class Keeping(Desk):
         ModeError
             A fixed cache, and a path inside it.
         """
-        from one_cache.alf import decoders
-
         target = Path(path).expanduser().absolute()
         if self._is_own(target):
             raise ModeError(
                 f"mode {self.mode!r} writes nothing into the cache; save {target.name} elsewhere"
             )
-        about = {
+        return self.recorder.save(target, self._about())
+
+    def _about(self) -> dict[str, Any]:
+        """Give what a record says of this cache."""
+        from one_cache.alf import decoders
+
+        return {
             "mode": self.mode,
             "revision_last_before": self.revision_last_before,
             "remotes": [self.source] if self.source else [],
             "decoders": decoders(),
         }
-        return self.recorder.save(target, about)
 
     # -- shown to people -----------------------------------------------------------------------
 

@@ -148,6 +148,7 @@ _REGISTRY: dict[str, str] = {
     # an Alyx server or a plain one: the first question finds out
     "http": "one_cache.remotes.web:WebRemote",
     "https": "one_cache.remotes.web:WebRemote",
+    "zip": "one_cache.remotes.archive:ZipRemote",
 }
 
 
@@ -170,7 +171,7 @@ def connect(address: str, **options: Any) -> Remote:
     Parameters
     ----------
     address : str
-        A folder, or an address whose scheme is registered.
+        A folder, a zip file, or an address whose scheme is registered.
     **options
         Handed to the remote's class: `username`, `password`, `token`, ...
 
@@ -187,10 +188,12 @@ def connect(address: str, **options: Any) -> Remote:
     --------
     >>> connect("gopher://data.org")
     Traceback (most recent call last):
-    one_cache.errors.InvalidArgument: no remote for 'gopher://...'; there are: file, http, https
+    one_cache.errors.InvalidArgument: no remote for 'gopher://...'; there are: file, http, ...
     """
     scheme, found, _ = address.partition("://")
     scheme = scheme.lower() if found else ""
+    if not found and address.lower().endswith(".zip"):
+        scheme = "zip"
     if scheme not in _REGISTRY:
         known = ", ".join(sorted(filter(None, _REGISTRY)))
         raise InvalidArgument(f"no remote for '{scheme}://...'; there are: {known}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -186,6 +187,22 @@ class Tables:
         """
         return named(*self._shelf.ask(sql, params))
 
+    def cursor(self) -> AbstractContextManager[Any]:
+        """Lend a cursor of the engine, which knows each table by its name.
+
+        Returns
+        -------
+        context manager of duckdb.DuckDBPyConnection
+            For one thread, and to be read from; :meth:`add` brings rows.
+
+        Examples
+        --------
+        >>> with Tables.open(None).cursor() as cursor:
+        ...     cursor.execute("SELECT count(*) FROM sessions").fetchone()
+        (0,)
+        """
+        return self._shelf.cursor()
+
     def frame(self, sql: str, params: Sequence[Any] = ()) -> pd.DataFrame:
         """Ask in SQL; the answer is a frame.
 
@@ -200,8 +217,24 @@ class Tables:
         -------
         pandas.DataFrame
         """
-        frame: pd.DataFrame = self._shelf.ask_arrow(sql, params).to_pandas()
+        frame: pd.DataFrame = self.arrow(sql, params).to_pandas()
         return frame
+
+    def arrow(self, sql: str, params: Sequence[Any] = ()) -> Any:
+        """Ask in SQL; the answer is a ``pyarrow.Table``, in the types that the tables have.
+
+        Parameters
+        ----------
+        sql : str
+            See :meth:`rows`.
+        params : sequence
+            Values.
+
+        Returns
+        -------
+        pyarrow.Table
+        """
+        return self._shelf.ask_arrow(sql, params)
 
     def table(self, name: str) -> pd.DataFrame:
         """Give a whole table as users of ONE-api know it.

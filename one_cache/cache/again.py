@@ -1,0 +1,260 @@
+"""What a record asks for, had again: where it may come from, and what the tables learn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from one_cache import hashes
+from one_cache.bundle.frozen import other_tables
+from one_cache.bundle.report import Problem, Report
+from one_cache.bundle.rows import datasets_as_read, sessions_as_read
+from one_cache.bundle.wish import AnyRecord, Wish, file_of, is_bundle, read_wish
+from one_cache.cache.desk import Desk, open_remote
+from one_cache.catalogue import Catalogue, RemoteCatalogue, TableCatalogue
+from one_cache.errors import (
+    InvalidArgument,
+    NotInCache,
+    OneCacheError,
+    PathEscapes,
+    RemoteError,
+    TransferError,
+)
+from one_cache.recorder import Entry
+from one_cache.records import Dataset, File, Session
+from one_cache.remotes import Body, Listing, Question, Remote
+from one_cache.snapshot import remote_tables
+from one_cache.tables import Tables
+from one_cache.tables.schema import quoted
+
+# a full record says nearly all that tables could: larger ones are not brought for the rest
+_SMALL = 64_000_000  # bytes
+# for files whatever they are, where entries have no place of their own
+_ANY = ""
+
+Places = Mapping[str, Remote]
+
+
+class Again(Desk):
+    """Brings what a record names."""
+
+    def restore(self, record: AnyRecord, source: Remote | str | Path | None = None) -> Report:
+        """Bring the datasets of a record as they were read: that revision, those bytes.
+
+        What cannot be had is reported and the rest still comes. The tables learn of datasets
+        that they did not know; what they knew stays as it is.
+
+        Parameters
+        ----------
+        record : path-like, Recorder, or sequence of Entry
+            A full record, a bundle, or a list of dataset or session ids as ONE-api writes it.
+            Of ids alone the bytes are those that the tables name today; of a session, all
+            datasets that are the default today.
+        source : Remote or str, optional
+            Where to get the bytes: a folder, a bundle, an address. Otherwise the bundle that
+            the record lies in, the remote of this cache, or the sources that the record names.
+
+        Returns
+        -------
+        Report
+            `files` are there and verified; `problems` say what is not, and why.
+
+        Raises
+        ------
+        OneCacheError
+            `record` cannot be read as one.
+
+        Examples
+        --------
+        >>> from tempfile import mkdtemp
+        >>> from one_cache import Cache
+        >>> from one_cache.sample import write_sample_lab
+        >>> lab = write_sample_lab(mkdtemp())
+        >>> here = Cache(lab.folder)
+        >>> with here.recording() as recorder:
+        ...     wheel = here.load_object(lab.eids[0], "wheel")
+        >>> there = Cache(mkdtemp())
+        >>> report = there.restore(recorder, source=lab.folder)
+        >>> len(report.files), report.ok, sorted(there.load_object(lab.eids[0], "wheel"))
+        (2, True, ['position', 'timestamps'])
+        """
+        wish = read_wish(record)
+        places = self._places(record, source)
+        only = next(iter(places.values())) if len(places) == 1 else None
+        knower = self._knower(only, needed=bool(wish.ids))
+        entries, problems = self._entries_of(wish, knower)
+        given = source is not None or is_bundle(record)
+        errors = self._have_again(entries, places, given=given)
+        self._learn([one for one in entries if _is_sound(one, errors.get(one.path))], knower)
+        problems += [
+            Problem.of(errors[entry.path], entry.path, entry.id)
+            for entry in entries
+            if entry.path in errors
+        ]
+        files = tuple(file_of(entry) for entry in entries if entry.path not in errors)
+        return Report(files, tuple(problems))
+
+    # -- where from ------------------------------------------------------------------------
+
+    def _places(self, record: AnyRecord, source: Remote | str | Path | None) -> Places:
+        """Give who may be asked: one remote for all, or one for each source of the record."""
+        if source is None and is_bundle(record):
+            source = str(record)
+        if isinstance(source, (str, Path)):
+            return {_ANY: open_remote(str(source))}
+        if source is not None:
+            return {_ANY: source}
+        if self.remote is not None:
+            return {_ANY: self.remote}
+        return {address: open_remote(address) for address in read_wish(record).sources}
+
+    def _knower(self, remote: Remote | None, *, needed: bool) -> Catalogue:
+        """Give who knows of the datasets: the tables here where nobody else may be asked."""
+        if remote is None or not self.policy("remote").asks:
+            return TableCatalogue(self.tables)
+        try:
+            listings = remote.tables()
+            size = sum(listing.file.size or 0 for listing in listings)
+            if listings and size > _SMALL and not needed:
+                return TableCatalogue(self.tables)
+            tables = remote_tables(remote, self.store, silent=self.silent)
+        except TransferError:
+            # each file will say so too
+            return TableCatalogue(self.tables)
+        # answers for this call alone: they must not change what the tables here say
+        if tables is None:
+            return RemoteCatalogue(remote, Tables.open(None))
+        return TableCatalogue(tables)
+
+    def _entries_of(self, wish: Wish, knower: Catalogue) -> tuple[list[Entry], list[Problem]]:
+        """Give the entries of a wish; of ids, what is known of them today."""
+        if not wish.kind:
+            return list(wish.entries), []
+        found: list[Dataset] = []
+        unknown: Sequence[str] = ()
+        if wish.kind == "dataset":
+            found = knower.datasets(wish.ids)
+            unknown = sorted({*wish.ids} - {dataset.id for dataset in found})
+        else:
+            for session in knower.sessions(wish.ids):
+                datasets = knower.datasets_of(session.id)
+                found += [one for one in datasets if one.default_revision is not False]
+            unknown = sorted({*wish.ids} - {dataset.eid for dataset in found})
+        problems = [
+            Problem("unknown", "", f"{wish.kind} {one} is not known there", one) for one in unknown
+        ]
+        sessions = {one.id: one for one in knower.sessions(list({one.eid for one in found}))}
+        entries = [
+            # nothing was read yet
+            replace(self._entry(dataset, sessions.get(dataset.eid)), at="", mode="")
+            for dataset in found
+        ]
+        gone = {dataset.id for dataset in found if not dataset.exists}
+        problems += [
+            Problem("gone", entry.path, f"{entry.path}: on no server", entry.id)
+            for entry in entries
+            if entry.id in gone
+        ]
+        return [entry for entry in entries if entry.id not in gone], problems
+
+    def _have_again(
+        self,
+        entries: Sequence[Entry],
+        places: Places,
+        *,
+        given: bool,
+        query_type: str | None = "remote",
+    ) -> dict[str, OneCacheError]:
+        """Let the files of entries be on disk and right; say by path which cannot be had."""
+        errors: dict[str, OneCacheError] = {}
+        groups: dict[str | None, list[File]] = {}
+        for entry in entries:
+            try:
+                self.store.path(entry.path)
+                if entry.hash:
+                    hashes.parse(entry.hash)
+            except OneCacheError as error:
+                errors[entry.path] = error
+                continue
+            # a server gives datasets; answers and tables lie in folders and bundles
+            fits = given or entry.kind == "dataset"
+            address = next((one for one in (_ANY, entry.source) if fits and one in places), None)
+            groups.setdefault(address, []).append(file_of(entry, url=not given))
+        for address, files in groups.items():
+            remote = _NOWHERE if address is None else places[address]
+            errors.update(self.bring(files, query_type, remote=remote))
+        return errors
+
+    # -- what the tables learn -------------------------------------------------------------
+
+    def _learn(self, entries: Sequence[Entry], knower: Catalogue) -> None:
+        """Tell the tables of sessions and datasets that they do not know."""
+        if not self.policy().writes:
+            return
+        if isinstance(knower, TableCatalogue) and knower.tables is not self.tables:
+            self._learn_others(entries, knower.tables)
+        sessions, datasets = self._rows_of(entries, knower)
+        known = {one.id for one in self.tables.sessions([one.id for one in sessions])}
+        known |= {one.id for one in self.tables.datasets([one.id for one in datasets])}
+        self.tables.add("sessions", [one for one in sessions if one.id not in known])
+        self.tables.add("datasets", [one for one in datasets if one.id not in known])
+        if self.tables.dirty:
+            self.tables.save()
+
+    def _learn_others(self, entries: Sequence[Entry], theirs: Tables) -> None:
+        """Tell the tables what others know of answers and of tables that were read."""
+        for name, rows in other_tables(entries, theirs).items():
+            if not isinstance(rows, list):
+                if name not in self.tables.names():
+                    self.tables.replace(name, rows, meta=theirs.meta(name))
+                continue
+            known: set[Any] = set()
+            if name in self.tables.names():
+                known = {row["id"] for row in self.tables.rows(f"SELECT id FROM {quoted(name)}")}
+            self.tables.add(name, [row for row in rows if row["id"] not in known])
+
+    def _rows_of(
+        self, entries: Sequence[Entry], knower: Catalogue
+    ) -> tuple[list[Session], list[Dataset]]:
+        """Give the sessions and datasets of entries as they were read."""
+        read = [entry for entry in entries if entry.kind == "dataset" and entry.rel_path]
+        eids = list(dict.fromkeys(entry.eid for entry in read if entry.eid))
+        sessions: dict[str, Session] = {}
+        datasets: dict[str, Dataset] = {}
+        # without them the record says enough
+        with suppress(RemoteError, TransferError):
+            sessions = {one.id: one for one in knower.sessions(eids)}
+            datasets = {one.id: one for one in knower.datasets([entry.id for entry in read])}
+        return sessions_as_read(read, sessions), datasets_as_read(read, datasets)
+
+
+def _is_sound(entry: Entry, error: OneCacheError | None) -> bool:
+    """Tell whether the tables may learn of an entry, which anyone can have written."""
+    return bool(entry.id) and not isinstance(error, (PathEscapes, InvalidArgument))
+
+
+class _Nowhere:
+    """The remote of what no remote has."""
+
+    name = "nowhere"
+
+    def tables(self) -> Sequence[Listing]:
+        return ()
+
+    def records(self, question: Question) -> Sequence[Mapping[str, Any]] | None:
+        return None
+
+    def open(self, file: File, start: int = 0, validator: str | None = None) -> Body:
+        raise NotInCache(
+            f"{file.path}: not on disk, and the record names no place that has it; name a folder "
+            "or a bundle that does"
+        )
+
+    def url(self, file: File) -> str:
+        raise InvalidArgument(f"{file.path} has no address")
+
+
+_NOWHERE = _Nowhere()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,12 @@ class Shelf:
         edition = self._ready()
         with edition.engine.cursor() as cursor, explained("cannot answer"):
             return as_arrow_table(cursor, sql, params)
+
+    @contextlib.contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """Lend a cursor of the engine that knows all that is here."""
+        with self._ready().engine.cursor() as cursor:
+            yield cursor
 
     def _ready(self) -> Edition:
         """Bring what is new before the engine."""

@@ -6,7 +6,6 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -187,22 +186,6 @@ class Tables:
             The question cannot be understood: no such table or column, or no SQL.
         """
         return named(*self._shelf.ask(sql, params))
-
-    def cursor(self) -> AbstractContextManager[Any]:
-        """Lend a cursor of the engine, which knows each table by its name.
-
-        Returns
-        -------
-        context manager of duckdb.DuckDBPyConnection
-            For one thread, and to be read from; :meth:`add` brings rows.
-
-        Examples
-        --------
-        >>> with Tables.open(None).cursor() as cursor:
-        ...     cursor.execute("SELECT count(*) FROM sessions").fetchone()
-        (0,)
-        """
-        return self._shelf.cursor()
 
     def cursor(self) -> AbstractContextManager[Any]:
         """Lend a cursor of the engine, which knows each table by its name.

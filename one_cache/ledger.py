@@ -113,6 +113,25 @@ class Ledger:
             else:
                 yield self._judge(file, now, raw)
 
+    def all(self) -> Iterator[tuple[str, Note]]:
+        """Give every note, whether its file still is there or not.
+
+        Yields
+        ------
+        (str, Note)
+            Path relative to the root, and the note.
+        """
+        home = self._notes_of("").removesuffix(f"{os.sep}.json")
+        for folder, _, names in sorted(os.walk(home)):
+            for name in sorted(names):
+                if name.endswith(".json"):
+                    place = os.path.join(folder, name)
+                    session = os.path.relpath(place, home).replace(os.sep, "/")
+                    prefix = f"{session.removesuffix('.json')}/".lstrip("/")
+                    for within, raw in notes.read(place).items():
+                        if (note := Note.read(raw)) is not None:
+                            yield prefix + within, note
+
     def add(self, found: Mapping[str, Note | None]) -> None:
         """Write notes, each session's once; failing costs the next process the hashing.
 
@@ -140,7 +159,7 @@ class Ledger:
         self, file: File, now: os.stat_result, raw: Raw | None
     ) -> tuple[FileState, Raw | None]:
         """Decide what the plain case of `scan` leaves open."""
-        note = None if raw is None else Note.read(raw)
+        note = Note.read(raw)
         if note is None or not note.fits(now):
             note = self._unwritten.get(file.path)
         if note is None or not note.fits(now):

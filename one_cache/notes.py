@@ -47,16 +47,15 @@ class Note(NamedTuple):
     hashes: tuple[str, ...]
 
     @classmethod
-    def read(cls, raw: Raw) -> Note:
-        """Read a note as it is kept.
-
-        Raises
-        ------
-        TypeError, ValueError
-            It is none.
-        """
-        size, mtime, inode, *found = raw
-        return cls(int(size), int(mtime), int(inode), tuple(map(str, found)))
+    def read(cls, raw: Raw | None) -> Note | None:
+        """Read a note as it is kept; what is none gives None."""
+        if raw is None:
+            return None
+        try:
+            size, mtime, inode, *found = raw
+            return cls(int(size), int(mtime), int(inode), tuple(map(str, found)))
+        except (TypeError, ValueError):
+            return None
 
     @classmethod
     def of(cls, now: os.stat_result, *hashes: str) -> Note:

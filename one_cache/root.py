@@ -80,6 +80,9 @@ class Root:
         if folder.startswith("/"):
             raise self._escapes(folder)
         place = f"{self.within(above)}{os.sep}{self._name(name, above, folder)}"
+        if above not in self._known:
+            # what lies in a folder that is not there, is not there
+            return place
         try:
             mode = os.lstat(place).st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -120,6 +123,7 @@ class Root:
                     raise
                 return place
             follow(place, above, stat.S_IMODE(above.st_mode) & ~stat.S_ISVTX)
+        self._known[folder] = place
         return place
 
     def lock(self, key: str, *, wait: float = 0.0) -> Lock | None:

@@ -137,7 +137,7 @@ class Store:
         (FileState, Note or None)
         """
         for state, raw in self._ledger.scan(files):
-            yield state, None if raw is None else Note.read(raw)
+            yield state, Note.read(raw)
 
     def check(self, file: File, *, remember: Remember | None = None) -> FileState:
         """Hash a file now, and note what it is.
@@ -217,20 +217,12 @@ class Store:
     def all_notes(self) -> Iterator[tuple[str, Note]]:
         """Give what was ever verified here, and how it looked then, whether it still is here.
 
-        Yields
-        ------
-        (str, Note)
+        Returns
+        -------
+        iterator of (str, Note)
             Path relative to the root, and the note.
         """
-        home = f"{self._root.folder}{os.sep}{OWN}{os.sep}verified"
-        for folder, _, names in sorted(os.walk(home)):
-            for name in sorted(names):
-                if name.endswith(".json"):
-                    place = os.path.join(folder, name)
-                    session = os.path.relpath(place, home).replace(os.sep, "/")
-                    prefix = session.removesuffix(".json")
-                    for within, note in notes.read(place).items():
-                        yield (f"{prefix}/{within}" if prefix else within), note
+        return self._ledger.all()
 
     def problem(self, file: File) -> str:
         """Say in words what is wrong with a file; empty if nothing is.

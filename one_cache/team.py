@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 
 _FIRST = 2
-_BUSY = 0.8  # s of processor time a second, above which more threads would stand in the way
-_LOOK = 0.01  # s between two looks at it, while more can be started
+_BUSY = 0.5  # s of processor time a second, above which more threads would stand in the way
+_LOOK = 0.01  # s until a look at it; longer each time that nothing has to be done
 
 
 class Team:
@@ -38,13 +38,14 @@ class Team:
         self._most = max(1, most)
         self._threads: list[threading.Thread] = []
         self._used: list[float] = []
+        self._look = _LOOK
         self._looked = 0.0
         self._sum = 0.0
 
     @property
     def patience(self) -> float:
         """Seconds after which :meth:`grow` should be asked again."""
-        return _LOOK if len(self._threads) < self._most else 60.0
+        return self._look if len(self._threads) < self._most else 60.0
 
     def grow(self) -> None:
         """Start more threads, if there may be more and those at work mostly wait."""
@@ -53,10 +54,12 @@ class Team:
             return
         if not count:
             self._start(_FIRST)
-        elif now - self._looked < _LOOK:
+        elif now - self._looked < self._look:
             return
         elif sum(self._used) - self._sum < _BUSY * (now - self._looked):
             self._start(count)
+        else:
+            self._look = min(2 * self._look, 0.5)
         self._looked, self._sum = now, sum(self._used)
 
     def join(self, seconds: float) -> None:

@@ -18,6 +18,7 @@ FLOORS = {
         "store",
         "hashes",
         "locks",
+        "ledger",
         "notes",
         "incoming",
         "retry",

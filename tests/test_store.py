@@ -180,7 +180,17 @@ def test_the_states_of_many_files_come_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[]", b'{"files": 3}', b'{"files": {"licks.npy": [1]}}', b"\xff\xfe"]
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"files": 3}',
+        b'{"files": {"licks.npy": [1]}}',
+        b"\xff\xfe",
+        b'{"files": {"licks.npy": ["a", 2, 3, "b"]}}',
+        b'{"files": {"licks.npy": 4}}',
+    ],
 )
 def test_notes_that_cannot_be_read_cost_the_hashing_only(tmp_path, text):
     rel = "lab/Subjects/s/2024-01-01/001/licks.npy"

@@ -163,7 +163,7 @@ CALLS = {
         sorted(m.default_client().meta),
     ),
 }
-# calls whose text or result depends on the hash seed upstream, in order or in value
+# calls whose columns or rows come in random order upstream
 RANDOM_ORDER = {
     "neurons",
     "neurons any",
@@ -176,16 +176,16 @@ RANDOM_ORDER = {
     "mitochondria all rois",
     "closest all rois",
 }
-RANDOM_VALUE = {"synapses all rois", "synapses of rois"}
-_ALL = ("neurons core",)
+# calls that give each synapse one of its ROIs at random upstream
+RANDOM_ROI = {"synapses all rois", "synapses of rois"}
 
 
-def run(module, names=None):
+def run(module, names=None, table=CALLS):
     """Give the result of each call, or the error that it raised."""
     found = {}
-    for name in names or CALLS:
+    for name in names or table:
         try:
-            found[name] = CALLS[name](module)
+            found[name] = table[name](module)
         except Exception as error:  # noqa: BLE001  # errors are results, too
             found[name] = error
     return found
@@ -212,13 +212,15 @@ def same(one, other):
     return bool(one == other)
 
 
-def kinds_of_errors(found):
-    """Give name and message of each error."""
-    return {
-        name: (type(one).__name__, str(one))
-        for name, one in found.items()
-        if isinstance(one, BaseException)
-    }
+def in_order(result):
+    """Give a result with columns and rows sorted."""
+    if isinstance(result, tuple):
+        return tuple(map(in_order, result))
+    if not isinstance(result, pd.DataFrame):
+        return result
+    frame = result[sorted(result.columns)]
+    rows = frame.astype(str).sort_values(list(frame.columns)).index if len(frame) else frame.index
+    return frame.loc[rows].reset_index(drop=True)
 
 
 def main(server, certificate, folder, mode, target):

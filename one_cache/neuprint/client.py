@@ -446,7 +446,7 @@ def _cache_and_mode(
 
 def calling_function() -> str:
     """Name the function of neuprint-python that was called first, for messages and the table."""
-    name = "a client"
+    name = "Client"
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module, code = frame.f_globals.get("__name__", ""), frame.f_code.co_name

@@ -121,7 +121,7 @@ def send(
     TokenRefused
         401 or 403.
     QueryRefused
-        Any other status.
+        Any other status, or a certificate that is not accepted.
     """
     sent = 1
     while True:
@@ -149,7 +149,8 @@ def _once(
             timeout=(min(CONNECT, timeout), timeout),
         )
     except requests.exceptions.SSLError as error:
-        raise ServerAway(
+        # no answer that is kept takes the place of one from a server that may be another one
+        raise QueryRefused(
             f"{call.about}: the certificate of the server is not accepted ({_reason(error)}). If "
             "it is your own server, pass verify='its-certificate.pem'"
         ) from error
@@ -188,7 +189,7 @@ def refusal(call: Call, response: requests.Response) -> Problem:
     if status == 504 or is_timeout(status, said):
         said = said or "no answer from its database"
         error = QueryTimeout(
-            f"{call.about}: timed out on the server ({said}). {call.hint}", status
+            f"{call.about}: timed out on the server ({said}). {call.hint}{call.shown}", status
         )
     elif status in (401, 403):
         error = TokenRefused(
@@ -236,8 +237,6 @@ def _wait(error: ServerAway | QueryTimeout, sent: int) -> float | None:
         # a gateway may have lost its database for a moment; a database that gave up has not
         gateway = error.response is not None and error.response.status_code == 504
         return backoff(sent) if gateway else None
-    if isinstance(error.__cause__, requests.exceptions.SSLError):
-        return None
     if error.retry_after is None:
         return backoff(sent)
     return error.retry_after if error.retry_after <= _LONGEST_WAIT else None

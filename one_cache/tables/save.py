@@ -16,7 +16,6 @@ from one_cache.tables.engine import Engine, explained
 from one_cache.tables.files import SUFFIX, Stamp, TableFile, fingerprint, open_file
 from one_cache.tables.locks import locked, sweep
 from one_cache.tables.memory import Row, as_arrow
-from one_cache.tables.rowfile import LARGE
 from one_cache.tables.schema import layout_of, quoted
 from one_cache.tables.streams import merged
 
@@ -53,9 +52,7 @@ class Wanted:
     keep: tuple[str, ...] = ()
 
 
-def save(
-    folder: Path, wanted: Sequence[Wanted], *, silent: bool = False, large: int = LARGE
-) -> dict[str, Path]:
+def save(folder: Path, wanted: Sequence[Wanted], *, silent: bool = False) -> dict[str, Path]:
     """Write tables into a folder.
 
     Parameters
@@ -66,8 +63,6 @@ def save(
         The tables.
     silent : bool
         No progress bar.
-    large : int
-        Number of rows from which on a table gets a file of its rows.
 
     Returns
     -------
@@ -88,7 +83,7 @@ def save(
             sweep(hidden, PARTS)
         for one in wanted:
             try:
-                written[one.name] = _write(folder, one, silent=silent, large=large)
+                written[one.name] = _write(folder, one, silent=silent)
             except OSError as error:
                 if isinstance(error, StoreError):
                     raise
@@ -97,7 +92,7 @@ def save(
     return written
 
 
-def _write(folder: Path, wanted: Wanted, *, silent: bool, large: int) -> Path:
+def _write(folder: Path, wanted: Wanted, *, silent: bool) -> Path:
     target = folder / f"{wanted.name}{SUFFIX}"
     for _ in range(_ATTEMPTS):
         before = Stamp.of(target) if target.exists() else None
@@ -114,22 +109,13 @@ def _write(folder: Path, wanted: Wanted, *, silent: bool, large: int) -> Path:
                 continue
             mark = fingerprint(draft.table)
             draft.publish_table(target)
-            if count >= large:
-                columns = {name: quoted(name) for name in kinds}
-                file = TableFile(
-                    wanted.name,
-                    target,
-                    target,
-                    Stamp.of(target),
-                    meta,
-                    kinds,
-                    columns,
-                    count,
-                    True,
-                )
-                place = shape.beside(folder)
-                place.mkdir(parents=True, exist_ok=True)
-                shape.publish(draft, place, mark, file, copied=False)
+            columns = {name: quoted(name) for name in kinds}
+            file = TableFile(
+                wanted.name, target, target, Stamp.of(target), meta, kinds, columns, count, True
+            )
+            place = shape.beside(folder)
+            place.mkdir(parents=True, exist_ok=True)
+            shape.publish(draft, place, mark, file, copied=False)
             return target
     raise StoreError(f"{target}: changed {_ATTEMPTS} times while it was being merged; try again")
 

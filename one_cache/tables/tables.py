@@ -451,7 +451,7 @@ class Tables:
             return {}
         from one_cache.tables.save import save
 
-        written = save(target, wanted, silent=self._shelf.silent, large=self._shelf.large)
+        written = save(target, wanted, silent=self._shelf.silent)
         if own:
             with self._shelf.lock:
                 for one in wanted:
@@ -515,7 +515,7 @@ class Tables:
         from one_cache.tables.save import Wanted, save
 
         wanted = Wanted(name, rows, None, meta or {}, merge=False)
-        written = save(self.folder, [wanted], silent=self._shelf.silent, large=self._shelf.large)
+        written = save(self.folder, [wanted], silent=self._shelf.silent)
         with self._shelf.lock:
             self._shelf.memory.drop(name)
             self._shelf.open()

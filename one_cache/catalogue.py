@@ -1,6 +1,11 @@
 """Who answers a question: access tables, or a remote that answers one question at a time.
 
 Both give the same records for the same question, so nothing above knows which one was asked.
+
+What a remote answers is kept in tables: ``sessions`` and ``datasets`` (an aggregate is one
+without a session), ``insertions``, and a small table for each kind of which a database gives all
+records at once: ``dataset_types``, ``revisions``, ``notices``. The table ``questions`` names what
+was answered completely, so that "there is none" can be told from "nobody asked".
 """
 
 from __future__ import annotations
@@ -10,12 +15,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from one_cache import query
-from one_cache.errors import RemoteError
+from one_cache.errors import QueryNotCached, RemoteError
+from one_cache.query import insertions
+from one_cache.query.insertions import Insertion
 from one_cache.records import QC, Dataset, Session
 from one_cache.remotes import Question, Remote
 
 if TYPE_CHECKING:
     from one_cache.tables import Tables
+
+
+Row = dict[str, Any]
+QUESTIONS = "questions"
 
 
 class Catalogue(Protocol):
@@ -39,6 +50,30 @@ class Catalogue(Protocol):
 
     def datasets(self, ids: Sequence[str]) -> list[Dataset]:
         """Give the datasets of these ids, in their order; unknown ones are left out."""
+        ...
+
+    def search_terms(self, table: str = "sessions") -> tuple[str, ...]:
+        """Name what ``sessions`` or ``insertions`` are searched by, sorted."""
+        ...
+
+    def subjects(self) -> list[str]:
+        """Name the subjects, sorted."""
+        ...
+
+    def insertions(self, terms: Mapping[str, Any], *, wildcards: bool) -> list[Insertion]:
+        """Find insertions, also by ``id``; see :func:`one_cache.query.insertions.search`."""
+        ...
+
+    def aggregates(self) -> list[Dataset]:
+        """Give the datasets that belong to no session, sorted by path."""
+        ...
+
+    def known(self, kind: str) -> list[Row]:
+        """Give all records of ``dataset-types``, ``revisions`` or ``notices``, by name."""
+        ...
+
+    def is_complete(self, question: str) -> bool:
+        """Whether "none" is an answer to this question, rather than "nobody asked"."""
         ...
 
 
@@ -78,7 +113,8 @@ class TableCatalogue:
     def sessions_at(self, subject: str, date: dt.date, number: int) -> list[Session]:
         """See :class:`Catalogue`."""
         rows = self.tables.rows(
-            "SELECT id FROM sessions WHERE subject = ? AND date = ? AND number = ? ORDER BY id",
+            "SELECT id FROM sessions WHERE subject = ? AND date = ? AND coalesce(number, 0) = ? "
+            "ORDER BY id",
             [subject, date, number],
         )
         return self.sessions([row["id"] for row in rows])
@@ -90,6 +126,64 @@ class TableCatalogue:
     def datasets(self, ids: Sequence[str]) -> list[Dataset]:
         """See :class:`Catalogue`."""
         return self._datasets(self.tables.datasets(ids))
+
+    def search_terms(self, table: str = "sessions") -> tuple[str, ...]:
+        """See :class:`Catalogue`."""
+        return query.SEARCH_TERMS if table == "sessions" else insertions.SEARCH_TERMS
+
+    def subjects(self) -> list[str]:
+        """See :class:`Catalogue`."""
+        return sorted(filter(None, self.tables.distinct("sessions", "subject")))
+
+    def insertions(self, terms: Mapping[str, Any], *, wildcards: bool) -> list[Insertion]:
+        """See :class:`Catalogue`."""
+        if "insertions" not in self.tables.names():
+            self._require("insertions")
+            return []
+        found = insertions.search(self.tables, terms, wildcards=wildcards)
+        if self.memory is not None:
+            self.memory.add("insertions", [one.row() for one in found])
+        return found
+
+    def aggregates(self) -> list[Dataset]:
+        """See :class:`Catalogue`."""
+        rows = self.tables.rows("SELECT id FROM datasets WHERE eid = '' ORDER BY rel_path, id")
+        if not rows:
+            self._require("aggregates")
+        return self.datasets([row["id"] for row in rows])
+
+    def known(self, kind: str) -> list[Row]:
+        """See :class:`Catalogue`."""
+        name = kind.replace("-", "_")
+        if name not in self.tables.names():
+            self._require(kind)
+            return []
+        rows = self.tables.rows(f"SELECT * FROM {name} ORDER BY name, id")
+        if self.memory is not None:
+            self.memory.add(name, rows)
+        return rows
+
+    def is_complete(self, question: str) -> bool:
+        """See :class:`Catalogue`."""
+        whole = question.partition(" ")[0]
+        if self.memory is not None:
+            # a table is all that the remote has
+            return whole.replace("-", "_") in self.tables.names()
+        if QUESTIONS not in self.tables.names():
+            return False
+        sql = f"SELECT id FROM {QUESTIONS} WHERE id IN (?, ?)"
+        return bool(self.tables.rows(sql, [question, whole]))
+
+    def _require(self, question: str) -> None:
+        """Raise unless there being none is an answer."""
+        if self.is_complete(question):
+            return
+        if self.memory is not None:
+            raise QueryNotCached(f"the tables that the server carries hold no {question}")
+        raise QueryNotCached(
+            f"the tables in {self.tables.folder or 'memory'} hold no {question}; ask for them in "
+            "remote mode and save_cache(), or load tables that have them"
+        )
 
 
 class RemoteCatalogue:
@@ -107,7 +201,7 @@ class RemoteCatalogue:
         self.remote = remote
         self.memory = memory
 
-    def _ask(self, table: str, **terms: Any) -> Sequence[Mapping[str, Any]]:
+    def _ask(self, table: str, /, **terms: Any) -> Sequence[Mapping[str, Any]]:
         rows = self.remote.records(Question(table, terms))
         if rows is None:
             raise RemoteError(
@@ -122,13 +216,13 @@ class RemoteCatalogue:
 
     def _datasets(self, **terms: Any) -> list[Dataset]:
         rows = self._ask("datasets", **terms)
-        found = [Dataset(**{**row, "qc": QC.read(row.get("qc", "NOT_SET"))}) for row in rows]
+        found = [_read_dataset(row) for row in rows]
         self.memory.add("datasets", found)
         return found
 
     def search(self, terms: Mapping[str, Any], *, wildcards: bool) -> list[Session]:
         """See :class:`Catalogue`."""
-        return self._sessions(**terms)
+        return self._sessions(**terms, wildcards=wildcards)
 
     def sessions(self, eids: Sequence[str]) -> list[Session]:
         """See :class:`Catalogue`."""
@@ -138,9 +232,11 @@ class RemoteCatalogue:
     def sessions_at(self, subject: str, date: dt.date, number: int) -> list[Session]:
         """See :class:`Catalogue`."""
         day = date.isoformat()
-        found = self._sessions(subject=subject, date_range=[day, day], number=number)
+        # one without a number is called 0
+        terms = {"number": number} if number else {}
+        found = self._sessions(subject=subject, date_range=[day, day], wildcards=False, **terms)
         wanted = (subject, date, number)
-        return [one for one in found if (one.subject, one.date, one.number) == wanted]
+        return [one for one in found if (one.subject, one.date, one.number or 0) == wanted]
 
     def datasets_of(self, eid: str) -> list[Dataset]:
         """See :class:`Catalogue`."""
@@ -150,3 +246,66 @@ class RemoteCatalogue:
         """See :class:`Catalogue`."""
         found = {dataset.id: dataset for dataset in self._datasets(id=list(ids))}
         return [found[one] for one in ids if one in found]
+
+    def search_terms(self, table: str = "sessions") -> tuple[str, ...]:
+        """See :class:`Catalogue`."""
+        return tuple(sorted(row["name"] for row in self._ask("search-terms", table=table)))
+
+    def subjects(self) -> list[str]:
+        """See :class:`Catalogue`."""
+        return sorted({row["name"] for row in self._ask("subjects")})
+
+    def insertions(self, terms: Mapping[str, Any], *, wildcards: bool) -> list[Insertion]:
+        """See :class:`Catalogue`."""
+        rows = self._ask("insertions", **terms, wildcards=wildcards)
+        found = [Insertion.read(row) for row in rows]
+        self.memory.add("sessions", [one.session for one in found])
+        self.memory.add("insertions", [one.row() for one in found])
+        names = {name for name, value in terms.items() if value is not None}
+        # of a session that is found by these, all are found
+        if not names:
+            self._note("insertions")
+        elif names == {"eid"}:
+            self._note(*(f"insertions {eid}" for eid in query.listed(terms["eid"])))
+        elif names <= set(insertions.SESSION_TERMS):
+            self._note(*sorted({f"insertions {one.eid}" for one in found}))
+        return found
+
+    def aggregates(self) -> list[Dataset]:
+        """See :class:`Catalogue`."""
+        found = [_read_dataset(row) for row in self._ask("aggregates")]
+        self.memory.add("datasets", found)
+        self._note("aggregates")
+        return found
+
+    def known(self, kind: str) -> list[Row]:
+        """See :class:`Catalogue`."""
+        rows = [_flat(row) for row in self._ask(kind)]
+        self.memory.add(kind.replace("-", "_"), rows)
+        self._note(kind)
+        return sorted(rows, key=lambda row: (row["name"], row["id"]))
+
+    def is_complete(self, question: str) -> bool:
+        """See :class:`Catalogue`."""
+        return True
+
+    def _note(self, *questions: str) -> None:
+        """Keep that these were answered completely."""
+        rows = [{"id": one, "answered_by": self.remote.name} for one in questions]
+        self.memory.add(QUESTIONS, rows)
+
+
+def _read_dataset(row: Mapping[str, Any]) -> Dataset:
+    extra = dict(row.get("extra") or {})
+    # a path says them already
+    for name in ("relation", "identifier"):
+        extra.pop(name, None)
+    return Dataset(**{**row, "qc": QC.read(row.get("qc", "NOT_SET")), "extra": extra})
+
+
+def _flat(row: Mapping[str, Any]) -> Row:
+    """Give a row whose lists are texts, joined by commas."""
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        for name, value in row.items()
+    }

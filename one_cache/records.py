@@ -136,14 +136,14 @@ class Session:
     @property
     def path(self) -> str:
         """``lab/Subjects/subject/date/number`` (without the first two where no lab is known)."""
-        number = "" if self.number is None else f"{self.number:03d}"
-        stem = f"{self.subject}/{self.date or ''}/{number}"
+        # one without a number lies in 000, as with ONE-api
+        stem = f"{self.subject}/{self.date or ''}/{self.number or 0:03d}"
         return f"{self.lab}/Subjects/{stem}" if self.lab else stem
 
     @property
     def ref(self) -> str:
         """``date_number_subject``, the reference of ONE-api."""
-        return f"{self.date or ''}_{self.number}_{self.subject}"
+        return f"{self.date or ''}_{self.number or 0}_{self.subject}"
 
 
 @dataclass(frozen=True)

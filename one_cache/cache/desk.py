@@ -32,6 +32,7 @@ from one_cache.modes import Action, FileState, Mode, Policy, policy, read_mode
 from one_cache.recorder import Entry, Recorder, moment
 from one_cache.records import Dataset, File, Session
 from one_cache.remotes import Remote, connect
+from one_cache.responses import ResponseCache
 from one_cache.snapshot import remote_tables
 from one_cache.spec import ALFPath
 from one_cache.store import Store
@@ -108,6 +109,8 @@ class Desk:
         self.manifest: Manifest | None = None
         self.tables = self._open_tables(self.tables_dir, version)
         self.store = Store(self.cache_dir, writable=self.policy().writes)
+        if self._remote is not None:
+            self._with_answers(self._remote)
 
     def __getstate__(self) -> dict[str, Any]:
         # records that were not saved travel along; what was read stays, and what the other
@@ -168,8 +171,17 @@ class Desk:
     def remote(self) -> Remote | None:
         """Where records and bytes come from; an address is connected to on first use."""
         if self._remote is None and self._address is not None:
-            self._remote = open_remote(self._address, self._access)
+            self._remote = self._with_answers(open_remote(self._address, self._access))
         return self._remote
+
+    def _with_answers(self, remote: Remote) -> Remote:
+        """Let a remote that keeps answers keep them in this cache, unless it has a place."""
+        kept = getattr(remote, "responses", None)
+        if isinstance(kept, ResponseCache) and kept.folder is None:
+            place = Path(self.cache_dir, ".one_cache", "responses")
+            answers = ResponseCache(place, writable=self.policy().writes)
+            remote.responses = answers  # type: ignore[attr-defined]  # not every remote has any
+        return remote
 
     @property
     def source(self) -> str:
@@ -365,6 +377,8 @@ class Desk:
 
         def restore(file: File) -> str:
             dataset = by_path[file.path]
+            if not dataset.eid:
+                return ""
             return f"one-cache get {dataset.eid} {dataset.rel_path!r} --cache-dir {self.cache_dir}"
 
         refused = self.bring(

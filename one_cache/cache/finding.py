@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ from one_cache.cache.frames import (
     session_series,
 )
 from one_cache.cache.naming import Naming, each
-from one_cache.catalogue import Catalogue, TableCatalogue
-from one_cache.errors import ALFError, InvalidArgument
+from one_cache.catalogue import Catalogue, RemoteCatalogue, TableCatalogue
+from one_cache.errors import ALFError, CacheWarning, InvalidArgument, UnknownSearchTerm
 from one_cache.records import QC, Bunch, Dataset
 
 if TYPE_CHECKING:
@@ -31,20 +32,44 @@ _NO_DEFAULTS = (
 class Finding(Naming):
     """The questions of ONE-api."""
 
-    def search_terms(self, query_type: str | None = None) -> tuple[str, ...]:
-        """Give the names of the search terms.
+    def search_terms(
+        self, query_type: str | None = None, endpoint: str | None = None
+    ) -> tuple[str, ...]:
+        """Give the names of the search terms; a database has more of them than tables.
 
         Parameters
         ----------
         query_type : {None, "remote", "local"}
             Who answers.
+        endpoint : {"sessions", "insertions"}, optional
+            What is searched.
 
         Returns
         -------
         tuple of str
             Sorted.
         """
-        return query.SEARCH_TERMS
+        table = endpoint or "sessions"
+        if table not in ("sessions", "insertions"):
+            raise InvalidArgument(
+                f"endpoint must be 'sessions' or 'insertions', got {endpoint!r}; the filters of "
+                "others are told by alyx.rest, which refuses what they do not have"
+            )
+        return self._catalogue(query_type).search_terms(table)
+
+    def _complete(
+        self, terms: Mapping[str, Any], catalogue: Catalogue, table: str = "sessions"
+    ) -> dict[str, Any]:
+        """Give the full names of search terms."""
+        try:
+            return query.complete_terms(terms, catalogue.search_terms(table))
+        except UnknownSearchTerm as error:
+            if isinstance(catalogue, RemoteCatalogue):
+                raise
+            raise UnknownSearchTerm(
+                f"{error} These are the terms that tables know; a database, asked in remote mode, "
+                "knows more"
+            ) from None
 
     def search(
         self, details: bool = False, query_type: str | None = None, **terms: Any
@@ -78,22 +103,27 @@ class Finding(Naming):
         list of Bunch
             With `details`, a record for each.
 
+        Notes
+        -----
+        An Alyx database knows further terms (`tag`, `django`, `users`, `performance_gte`, ...);
+        :meth:`search_terms` names them.
+
         Raises
         ------
         UnknownSearchTerm, AmbiguousSearchTerm, InvalidDate, InvalidArgument
             What was wrong and what there is.
         """
-        full = query.complete_terms(terms, self.search_terms(query_type))
-        found = self._catalogue(query_type).search(full, wildcards=self.wildcards)
+        catalogue = self._catalogue(query_type)
+        found = catalogue.search(self._complete(terms, catalogue), wildcards=self.wildcards)
+        if isinstance(catalogue, RemoteCatalogue):
+            # saves a request for each of them
+            self._sessions_seen.update((session.id, session) for session in found)
         result = SearchResult(found)
         return (result, [session_record(one) for one in found]) if details else result
 
     def list_subjects(self, query_type: str | None = None) -> list[str]:
-        """Give the names of all subjects, sorted."""
-        catalogue = self._catalogue(query_type)
-        if isinstance(catalogue, TableCatalogue):
-            return sorted(filter(None, catalogue.tables.distinct("sessions", "subject")))
-        return sorted({one.subject for one in catalogue.search({}, wildcards=self.wildcards)})
+        """Give the names of all subjects, sorted; of a database also those without sessions."""
+        return self._catalogue(query_type).subjects()
 
     def _filter(
         self,
@@ -223,6 +253,13 @@ class Finding(Naming):
         self, catalogue: Catalogue, chosen: query.Filter, what: str, *, defaults: bool
     ) -> pd.DataFrame:
         """Give the datasets of all sessions: names by Python's rules, rows by the engine."""
+        if isinstance(catalogue, RemoteCatalogue):
+            warnings.warn(
+                f"{self.source} is asked session by session, not for all datasets at once; these "
+                "are the ones that were listed before",
+                CacheWarning,
+                stacklevel=4,
+            )
         tables = catalogue.tables if isinstance(catalogue, TableCatalogue) else self.tables
         paths = [Dataset("", "", path) for path in tables.rel_paths()]
         fits = [dataset.rel_path for dataset in chosen.named(paths)]

@@ -185,8 +185,7 @@ class Naming(Desk):
         near = near_misses(str(place), [one.path for one in same])
         if near or same:
             return near or f" {place.subject} has: {', '.join(one.path for one in same[:3])}"
-        known = {one.subject for one in catalogue.search({}, wildcards=True)}
-        return near_misses(place.subject, known)
+        return near_misses(place.subject, catalogue.subjects())
 
     def to_eid(self, id: Any = None, cache_dir: str | Path | None = None) -> Any:
         """Give the eid of a session from any name of it.

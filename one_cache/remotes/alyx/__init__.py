@@ -27,6 +27,7 @@ kind                  terms                                   rows
                                                               filename_pattern``
 ``data-repository``   ``name``                                ``name, data_url, globus_path,
                                                               hostname, personal``
+``search-terms``      ``table``: sessions or insertions       ``name``
 ``cache``             ``tag``                                 one: ``date_created, origin, tag,
                                                               tables, data_url``
 ====================  ======================================  ==================================

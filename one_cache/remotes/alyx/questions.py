@@ -47,7 +47,8 @@ class Questions:
         rows = map(records.session_row, self._asked(search.SESSIONS, plan, ids))
         found = {row["id"]: row for row in rows if plan.fits(row)}
         for name in plan.names:
-            having = self._eids_with(found, name, plan.qc)
+            good = self._good_datasets(found, "session__id", name, plan.qc)
+            having = {row["eid"] for row in good}
             found = {eid: row for eid, row in found.items() if eid in having}
         return _newest_first(sorted(found.values(), key=lambda row: row["id"]))
 
@@ -65,8 +66,9 @@ class Questions:
         rows = map(records.insertion_row, self._asked(search.INSERTIONS, plan, ids))
         found = {row["id"]: row for row in rows if plan.fits(row["session"])}
         for name in plan.names:
-            having = self._eids_with({row["eid"] for row in found.values()}, name, plan.qc)
-            found = {pid: row for pid, row in found.items() if row["eid"] in having}
+            own = {id for row in found.values() for id in row["datasets"]}
+            having = {row["id"] for row in self._good_datasets(own, "id", name, plan.qc)}
+            found = {pid: row for pid, row in found.items() if having & set(row["datasets"])}
         by_name = sorted(found.values(), key=lambda row: (row["name"], row["id"]))
         return _newest_first(by_name, lambda row: row["session"])
 
@@ -97,6 +99,14 @@ class Questions:
             if relation in ("", row["extra"]["relation"]) and part in row["extra"]["identifier"]
         ]
         return sorted(found, key=lambda row: (row["rel_path"], row["id"]))
+
+    def search_terms(self, terms: Terms) -> list[Row]:
+        """Give the ``name`` of each term that a ``table`` is searched by; nothing is asked."""
+        _check(terms, ("table",))
+        known = {"sessions": search.SESSION_TERMS, "insertions": search.INSERTION_TERMS}
+        if terms.get("table") not in known:
+            raise InvalidArgument(f"what is searched is one of {', '.join(known)}")
+        return [{"name": name} for name in known[terms["table"]] if name != "wildcards"]
 
     def files(self, terms: Terms) -> list[Row]:
         """Give where the copies of datasets lie."""
@@ -200,11 +210,13 @@ class Questions:
                 asked += self._by_ids(endpoint.path, ids, params=params)
         return asked
 
-    def _eids_with(self, eids: Iterable[str], name: search.NameTest, qc: QC) -> set[str]:
-        """Give those sessions that have a dataset of a fitting name on a server."""
-        asked = self._by_ids("/datasets", eids, "session__id", name.params)
-        rows = (self._dataset(one) for one in asked if name.fits(one["name"]))
-        return {row["eid"] for row in rows if row["exists"] and QC.read(row["qc"]) <= qc}
+    def _good_datasets(
+        self, ids: Iterable[str], field: str, name: search.NameTest, qc: QC
+    ) -> list[Row]:
+        """Give the datasets of a fitting name that are on a server, by their or other ids."""
+        asked = self._by_ids("/datasets", ids, field, name.params)
+        rows = [self._dataset(one) for one in asked if name.fits(one["name"])]
+        return [row for row in rows if row["exists"] and QC.read(row["qc"]) <= qc]
 
     def _dataset(self, record: Mapping[str, Any]) -> Row:
         return records.dataset_row(record, self._servers.is_server)
@@ -238,6 +250,7 @@ ANSWERS: Mapping[str, Callable[[Questions, Terms], list[Row]]] = {
     "insertions": Questions.insertions,
     "datasets": Questions.datasets,
     "aggregates": Questions.aggregates,
+    "search-terms": Questions.search_terms,
     "files": Questions.files,
     "notices": Questions.notices,
     "subjects": Questions.subjects,

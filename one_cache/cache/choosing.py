@@ -84,6 +84,9 @@ class Choosing(Finding):
         if not found:
             raise self._not_found(path, datasets, chosen, None)
         if len(found) > 1:
+            # a pattern may stand for several revisions
+            found = query.choose_revisions(found, unique_default=False)
+        if len(found) > 1:
             listed = ", ".join(f'"{dataset.rel_path}"' for dataset in found)
             raise ALFMultipleObjectsFound(f"{path!r} fits several datasets: {listed}")
         return found[0]

@@ -83,9 +83,9 @@ def one_frame(frame: pd.DataFrame, *, keep_eid: bool = False) -> pd.DataFrame:
     frame["file_size"] = frame["file_size"].astype("UInt64")
     frame["qc"] = pd.Categorical(frame["qc"].fillna("NOT_SET"), categories=QC_NAMES, ordered=True)
     frame["exists"] = frame["exists"].astype(bool)
-    if frame.empty:
-        # a column without values tells pandas nothing
-        frame = frame.astype({"rel_path": str, "hash": str})
+    # a column of nothing but null tells pandas nothing
+    text = pd.Series(["text"]).dtype
+    frame = frame.astype({"rel_path": text, "hash": text})
     if not frame["default_revision"].isna().any():
         frame["default_revision"] = frame["default_revision"].astype(bool)
     for name in ("eid", "id"):

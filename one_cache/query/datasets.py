@@ -84,8 +84,10 @@ class Filter:
         for name in listed(self.filename):
             fits = whole_match(name, wildcards=self.wildcards)
             tests.append((fits, "/" in str(name)))
+        # a slash may also be one that an expression excludes: the name is tried all the same
         return lambda dataset: any(
-            fits(dataset.rel_path if is_path else dataset.name) for fits, is_path in tests
+            fits(dataset.name) or (has_slash and fits(dataset.rel_path))
+            for fits, has_slash in tests
         )
 
     def _parts_test(self, parts: Mapping[str, Pattern | None]) -> Callable[[Dataset], bool]:

@@ -21,7 +21,9 @@ from one_cache.tables.streams import in_form, register_file
 if TYPE_CHECKING:
     from one_cache.progress import Progress
 
-STREAM_MEMORY = "200MB"  # of each stream; a sort that needs more goes to the disk
+_MEMORY = 200  # MB of each stream; a sort that needs more goes to the disk
+_SORTING = 12e-6  # MB for each row: what DuckDB needs to merge the parts that it sorted
+_UNKNOWN = 50_000_000  # rows of a stream that does not say how many it has
 PARTS = ".*.part*"
 """Names of what a killed process may have left."""
 
@@ -86,7 +88,10 @@ class Draft:
         -------
         pyarrow.RecordBatchReader
         """
-        connection = connect(memory=STREAM_MEMORY, spill=self._spill)
+        known = source.count if isinstance(source, TableFile) else None
+        count = getattr(source, "num_rows", _UNKNOWN) if known is None else known
+        memory = max(_MEMORY, _SORTING * count) if order else _MEMORY
+        connection = connect(memory=f"{memory:.0f}MB", spill=self._spill)
         self._connections.append(connection)
         if isinstance(source, TableFile):
             register_file(connection, source.data, self._bar.update)

@@ -6,8 +6,10 @@ Each call takes a module that has the names of neuprint-python: theirs or ours.
 import math
 import os
 import pickle
+import runpy
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -178,6 +180,13 @@ RANDOM_ORDER = {
 }
 # calls that give each synapse one of its ROIs at random upstream
 RANDOM_ROI = {"synapses all rois", "synapses of rois"}
+
+
+def page():
+    """Calls of the example that prints the tables of the page of queries."""
+    path = Path(__file__).parents[1] / "examples" / "connectome.py"
+    example = runpy.run_path(str(path))
+    return {query.__name__: lambda m, q=query: list(q()) for query in example["PAGE"]}
 
 
 def run(module, names=None, table=CALLS):

@@ -183,6 +183,7 @@ def record(server, certificate):
             double.url, DATASET, "recorder", verify=double.certificate, progress=False
         )
         neuprint_calls.run(neuprint)
+        neuprint_calls.run(neuprint, table=neuprint_calls.page())
         del client
     text = json.dumps(dict(sorted(double.tape.items())), indent=0)
     TAPE.write_bytes(gzip.compress(text.encode(), mtime=0))

@@ -280,7 +280,10 @@ class RemoteCatalogue:
 
     def known(self, kind: str) -> list[Row]:
         """See :class:`Catalogue`."""
-        rows = [_flat(row) for row in self._ask(kind)]
+        answer = self.remote.records(Question(kind))
+        if answer is None:
+            raise QueryNotCached(f"{self.remote.name} knows nothing of {kind}")
+        rows = [_flat(row) for row in answer]
         self.memory.add(kind.replace("-", "_"), rows)
         self._note(kind)
         return sorted(rows, key=lambda row: (row["name"], row["id"]))
@@ -288,6 +291,11 @@ class RemoteCatalogue:
     def is_complete(self, question: str) -> bool:
         """See :class:`Catalogue`."""
         return True
+
+    def bring_tag(self, tag: str, *, no_cache: bool = False) -> None:
+        """Bring the datasets of a tag, and their sessions, into memory."""
+        found = self._datasets(tag=tag, no_cache=no_cache)
+        self._sessions(id=sorted({one.eid for one in found if one.eid}), no_cache=no_cache)
 
     def _note(self, *questions: str) -> None:
         """Keep that these were answered completely."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from one_cache.cache.desk import Desk
+from one_cache.cache.opening import Opening
 from one_cache.errors import CacheWarning, ModeError
 from one_cache.manifest import Manifest, TablePin, now
 from one_cache.recorder import Recorder
@@ -23,56 +23,10 @@ from one_cache.tables import Tables
 _log = logging.getLogger(__name__)
 
 
-class Keeping(Desk):
+class Keeping(Opening):
     """Tables, manifest and record of a cache."""
 
     # -- tables ------------------------------------------------------------------------------
-
-    def load_cache(self, tables_dir: str | Path | None = None) -> None:
-        """Read the tables again, from another folder or from where they were.
-
-        In remote mode without a folder the remote's own tables, whole, become those of this
-        cache. Records that were not saved are kept only when nothing replaces them: save first.
-
-        Parameters
-        ----------
-        tables_dir : path-like, optional
-            Folder that holds tables, for instance what :meth:`save_cache` wrote.
-
-        Warns
-        -----
-        CacheWarning
-            There are no tables.
-        """
-        row = self.policy()
-        if tables_dir is None and row.asks:
-            self._load_remote_tables()
-            return
-        folder = Path(tables_dir).expanduser().absolute() if tables_dir else self.tables_dir
-        tables = self._open_tables(folder)
-        self.tables.close()
-        self.tables = tables
-        if tables_dir is not None:
-            self._tables_dir = folder
-        self._sessions_seen.clear()
-        if not any(tables.count(name) for name in tables.names()):
-            warnings.warn(f"no access tables in {folder}", CacheWarning, stacklevel=2)
-
-    def _load_remote_tables(self) -> None:
-        self._remote_tables = None
-        catalogue = self._catalogue()
-        tables = getattr(catalogue, "tables", None)
-        if not isinstance(tables, Tables) or tables.folder is None:
-            warnings.warn(
-                f"{self.source} carries no whole tables; it is asked question by question",
-                CacheWarning,
-                stacklevel=3,
-            )
-            return
-        # by way of the disk: the tables may be larger than memory
-        tables.save(self.tables_dir)
-        self.tables.close()
-        self.tables = Tables.open(self.tables_dir, silent=self.silent)
 
     def save_cache(
         self, save_dir: str | Path | None = None, clobber: bool = False

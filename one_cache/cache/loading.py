@@ -10,6 +10,7 @@ from one_cache import query
 from one_cache.cache.choosing import Choosing, DatasetName, require_one_object, split_names
 from one_cache.cache.desk import uuid_text
 from one_cache.cache.frames import dataset_record, dataset_series
+from one_cache.cache.notices import Noticing
 from one_cache.catalogue import Catalogue
 from one_cache.errors import (
     ALFMultipleCollectionsFound,
@@ -23,7 +24,7 @@ from one_cache.records import QC, Bunch, Dataset
 from one_cache.spec import ALFPath
 
 
-class Loading(Choosing):
+class Loading(Choosing, Noticing):
     """The loads of ONE-api. All of them verify, and record what they gave."""
 
     # -- bring, decode, record ---------------------------------------------------------------
@@ -43,13 +44,18 @@ class Loading(Choosing):
         return {dataset.id: self._path(dataset, catalogue) for dataset in datasets}
 
     def _report(self, datasets: Sequence[Dataset], catalogue: Catalogue) -> None:
-        """Record what was loaded, and warn of QC that one should know."""
+        """Record what was loaded, and warn of QC and notices that one should know."""
+        under = self._notes_on(datasets, catalogue)
         for dataset in datasets:
-            note = ""
+            notes = []
             if dataset.qc >= QC.FAIL:
-                note = f"{dataset.rel_path} has QC {dataset.qc.name}"
-                self._warn_once("qc", dataset.id, note, QCWarning)
-            self._record([dataset], catalogue, note)
+                notes.append(f"{dataset.rel_path} has QC {dataset.qc.name}")
+                self._warn_once("qc", dataset.id, notes[0], QCWarning)
+            for notice in under.get(dataset.id, ()):
+                notes.append(str(notice))
+                text = f"{dataset.rel_path} is under a {notice}"
+                self._warn_once("notice", notice.id, text, CacheWarning)
+            self._record([dataset], catalogue, "; ".join(notes))
 
     # -- the calls ---------------------------------------------------------------------------
 

@@ -48,6 +48,25 @@ def judge(file: File, now: os.stat_result, note: Note | None) -> FileState:
     return FileState.UNCHECKED
 
 
+def as_on_disk(file: File, note: Note | None) -> File:
+    """Fill in size and hash as they are on disk.
+
+    Parameters
+    ----------
+    file : File
+        As asked for.
+    note : Note or None
+        That fits what is on disk.
+
+    Returns
+    -------
+    File
+    """
+    if note is None:
+        return file
+    return File(file.path, note.size, file.hash or note.hashes[0], file.url, file.id)
+
+
 class Ledger:
     """The notes of all sessions below a root, and what follows from them.
 

@@ -22,6 +22,7 @@ from one_cache.errors import (
     TransferFailed,
 )
 from one_cache.incoming import Incoming
+from one_cache.ledger import as_on_disk
 from one_cache.modes import FileState
 from one_cache.notes import Note
 from one_cache.progress import progress
@@ -30,7 +31,7 @@ from one_cache.remotes import Body, Remote
 from one_cache.remotes.connections import Connections
 from one_cache.retry import Attempts
 from one_cache.store import Store
-from one_cache.workers import Job, Work, as_on_disk
+from one_cache.workers import Job, Work
 
 _log = logging.getLogger(__name__)
 _THREADS = 16

@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from one_cache.errors import OneCacheError, TransferFailed
+from one_cache.errors import OneCacheError, RemoteError, TransferFailed
 from one_cache.incoming import BIG
+from one_cache.ledger import as_on_disk
 from one_cache.locks import Lock
 from one_cache.modes import FileState
 from one_cache.notes import Note
@@ -360,7 +361,7 @@ class Work:
                 self._in_vain = 0
             else:
                 self.errors[file.path] = result
-                self._in_vain += isinstance(result, TransferFailed)
+                self._in_vain += _is_the_server(result)
                 if self._in_vain >= max(3, self._threads):
                     self._hopeless = f"not tried, as {self._in_vain} in a row failed: {result}"
             if not self._left:
@@ -392,20 +393,9 @@ class Work:
             unit.lock.release()
 
 
-def as_on_disk(file: File, note: Note | None) -> File:
-    """Fill in size and hash as they are on disk.
-
-    Parameters
-    ----------
-    file : File
-        As asked for.
-    note : Note or None
-        That fits what is on disk.
-
-    Returns
-    -------
-    File
-    """
-    if note is None:
-        return file
-    return File(file.path, note.size, file.hash or note.hashes[0], file.url, file.id)
+def _is_the_server(error: Exception) -> bool:
+    """Tell whether a failure says more of the server than of the file."""
+    return isinstance(error, TransferFailed) or (
+        # a certificate, a proxy: no answer at all
+        isinstance(error, RemoteError) and error.status is None
+    )

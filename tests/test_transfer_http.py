@@ -18,6 +18,7 @@ from one_cache.errors import (
     InvalidArgument,
     NotOnRemote,
     RemoteError,
+    TransferErrors,
     TransferFailed,
 )
 from one_cache.records import File
@@ -63,6 +64,10 @@ def test_an_untrusted_certificate_is_refused_at_once(certificate, tmp_path):
         with pytest.raises(RemoteError, match="certificate of 127.0.0.1 is not trusted.*BUNDLE"):
             fetch([File("a")], HttpRemote(server.url), Store(tmp_path))
         assert server.connections == 1
+        many = [File(f"{number}.npy") for number in range(200)]
+        with pytest.raises(TransferErrors, match="200 of 200 files failed"):
+            fetch(many, HttpRemote(server.url), Store(tmp_path))
+        assert server.connections < 60
 
 
 def test_a_certificate_of_another_host_is_refused(trusted, tmp_path):

@@ -6,7 +6,8 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from allen_expected import EXPECTED, compare, require_shared, running_stub
+from allen_expected import EXPECTED, compare, require_shared
+from allen_fixtures import reference_stub  # noqa: F401
 
 from one_cache.ecephys import EcephysProjectCache
 from one_cache.errors import InvalidArgument
@@ -18,12 +19,6 @@ ALL = {
     "isi_violations_maximum": INF,
 }
 NONE = dict.fromkeys(ALL)
-
-
-@pytest.fixture(scope="module")
-def allen_stub(tmp_path_factory):
-    with running_stub(tmp_path_factory.mktemp("stub")) as host:
-        yield host
 
 
 @pytest.fixture(scope="module")

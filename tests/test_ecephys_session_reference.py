@@ -5,7 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
-from allen_expected import EXPECTED, compare, require_shared, running_stub
+from allen_expected import EXPECTED, compare, require_shared
+from allen_fixtures import reference_stub  # noqa: F401
 
 from one_cache.ecephys import EcephysProjectCache
 from one_cache.errors import CacheWarning
@@ -79,12 +80,6 @@ def calls_of(session):
             for probe in probes
         },
     }
-
-
-@pytest.fixture(scope="module")
-def allen_stub(tmp_path_factory):
-    with running_stub(tmp_path_factory.mktemp("stub")) as host:
-        yield host
 
 
 @pytest.fixture(scope="module")

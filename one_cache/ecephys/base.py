@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import tempfile
@@ -22,6 +23,8 @@ from one_cache.ecephys.shelf import Kept, Shelf
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger(__name__)
 
 # columns that show nothing about a session to most people, left out of the other tables
 _OF_SESSIONS = (
@@ -165,6 +168,8 @@ class ProjectBase:
         version = self._shelf.version(*wanted)
         if self._together is None or self._together[0] != version:
             self._together = (version, Joined(*frames))
+            for stray in self._together[1].strays():
+                _log.warning("%s: %s", self.manifest.root, stray)
         return self._together[1]
 
     def freeze(self, path: str | Path | None = None, *, release: str | None = None) -> Path:

@@ -79,6 +79,19 @@ class Joined:
             count_owned(frame, owned, key, f"{name}_count", inplace=True)
         return frame
 
+    def strays(self) -> list[str]:
+        """Say which rows belong to none of the table above theirs: a table may not be whole."""
+        found = []
+        for name, rows, key, owner, owners in (
+            ("probes", self._probes, SESSION, "session", self._sessions),
+            ("channels", self._channels, PROBE, "probe", self._probes),
+            ("units", self._units, CHANNEL, "channel", self._channels),
+        ):
+            number = int((~rows[key].isin(owners.index)).sum())
+            if number:
+                found.append(f"{number} of {len(rows)} {name} name a {owner} that is not there")
+        return found
+
     # -- what is shown -------------------------------------------------------------------------
 
     @cached_property

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from one_cache.cache import Cache
 from one_cache.ecephys.csvfiles import ID, csv_bytes, parse_csv
 from one_cache.ecephys.missing import MissingData
 from one_cache.errors import (
-    CacheWarning,
     ContentError,
     HashMismatch,
     OneCacheError,
@@ -87,13 +85,14 @@ class Shelf:
         self._loose = loose
         self._read: dict[str, tuple[Any, pd.DataFrame]] = {}
         self._lock = threading.RLock()
+        self._alone = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_one": self._one, "_loose": self._loose}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
-        self._read, self._lock = {}, threading.RLock()
+        self._read, self._lock, self._alone = {}, threading.RLock(), False
 
     def frame(self, kept: Kept) -> pd.DataFrame:
         """Give a whole table; see :meth:`frames`."""
@@ -174,7 +173,17 @@ class Shelf:
             # the manifest pins our table, whatever became of the file
             return FileState.GOOD, file
         state = store.state(file)
-        return (store.check(file) if state is FileState.UNCHECKED else state), file
+        state = store.check(file) if state is FileState.UNCHECKED else state
+        if state is FileState.GOOD and self._may_count(kept) and not self._counted(kept):
+            return FileState.UNCHECKED, file
+        return state, file
+
+    def _counted(self, kept: Kept) -> bool:
+        """Whether the rows of our table were counted where they come from."""
+        return (self._one.tables.meta(kept.name).get(_META) or {}).get("counted") is not False
+
+    def _may_count(self, kept: Kept) -> bool:
+        return kept.count is not None and self._one.policy().asks and not self._alone
 
     # -- how it is got -------------------------------------------------------------------------
 
@@ -268,7 +277,7 @@ class Shelf:
         try:
             data = self._bytes(kept)
             frame = self._parse(kept, data)
-            self._check_count(kept, len(frame))
+            counted = self._check_count(kept, len(frame))
         except ContentError as error:
             if self._one.policy().on[FileState.WRONG] is not Action.FETCH:
                 raise
@@ -276,25 +285,29 @@ class Shelf:
             return None
         self._one.store.check(File(kept.path))
         file = self._one.store.noted(kept.path)
-        self._keep(kept, frame, file if file and file.size == len(data) else None)
+        if file is not None and file.size == len(data):
+            self._keep(kept, frame, file, counted=counted)
         return frame
 
-    def _check_count(self, kept: Kept, rows: int) -> None:
+    def _check_count(self, kept: Kept, rows: int) -> bool:
         """See that a table has as many rows as there are, if somebody can be asked."""
-        if kept.count is None or not self._one.policy().asks:
-            return
+        if kept.count is None or not self._may_count(kept):
+            return False
         try:
             there = kept.count()
         except TransferFailed as error:
-            warnings.warn(
-                f"{kept.path}: whether its {rows} rows are all of them could not be asked "
-                f"({error}); it is used as it is",
-                CacheWarning,
-                stacklevel=2,
+            # asked once: nobody waits for a network that is not there, table by table
+            self._alone = True
+            _log.warning(
+                "whether the tables that lie in %s are whole could not be asked (%s); they are "
+                "used as they are",
+                self._one.cache_dir,
+                error,
             )
-            return
+            return False
         if there != rows:
             raise ContentError(f"{kept.path}: has {rows} rows, there are {there}")
+        return True
 
     def _fetch(self, wanted: list[Kept]) -> Iterator[tuple[Kept, pd.DataFrame]]:
         with ThreadPoolExecutor(len(wanted)) as pool:
@@ -310,15 +323,14 @@ class Shelf:
         data = csv_bytes(frame)
         # what is given is what the file says: types and rounding as in AllenSDK
         parsed = self._parse(kept, data)
-        self._keep(kept, parsed, self._one.store.write(kept.path, data))
+        self._keep(kept, parsed, self._one.store.write(kept.path, data), counted=True)
         return parsed
 
-    def _keep(self, kept: Kept, frame: pd.DataFrame, file: File | None) -> None:
+    def _keep(self, kept: Kept, frame: pd.DataFrame, file: File, *, counted: bool) -> None:
         """Write our table; a folder that cannot be written costs the next process the parsing."""
-        if file is None:
-            return
+        csv = {"path": kept.path, "size": file.size, "hash": file.hash, "rows": len(frame)}
         meta = {
-            _META: {"path": kept.path, "size": file.size, "hash": file.hash, "rows": len(frame)},
+            _META: {**csv, "counted": counted},
             "origin": [self._one.source] if self._one.source else [],
         }
         try:

@@ -33,7 +33,7 @@ FLOORS = {
     2: ["alf", "query", "manifest", "recorder", "transfer", "workers", "team", "relation"],
     3: ["catalogue", "snapshot", "index", "bundle", "remotes.alyx", "remotes.web"],
     4: ["cache"],
-    5: ["ecephys", "neuprint", "datajoint", "rig", "trials.populate"],
+    5: ["ecephys", "neuprint", "datajoint", "rig", "trials.results"],
     6: ["cli", "serve", "sample", "demo", "testing"],
 }
 DOORS = FLOORS[5]

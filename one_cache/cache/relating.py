@@ -1,4 +1,4 @@
-"""Access tables as relations: restricted, joined and fetched as DataJoint users write it."""
+"""Access tables as relations, restricted and joined as DataJoint users write it; rows by id."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from one_cache.cache.desk import Desk
 from one_cache.errors import InvalidArgument, ModeError, near_misses
 
 if TYPE_CHECKING:
+    from one_cache.records import Dataset
     from one_cache.relation import Heading, Relation
 
 _ROWS = uuid.UUID("6d0f0e0a-6a55-5b0a-9a35-2f1f7f6f7a11")
@@ -73,6 +74,21 @@ class Relating(Desk):
             primary_key = layout_of(name, self.tables.columns(name)).key or None
         rows = TableRows(self, name, heading)
         return Relation(rows, primary_key, heading=heading, table=Table(name, name))
+
+    def datasets_now(self, ids: Sequence[str]) -> dict[str, Dataset]:
+        """Give what is known today of datasets, by id; unknown ones are left out.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Ids of datasets. A remote is asked where the mode asks.
+
+        Returns
+        -------
+        dict of str to Dataset
+        """
+        found = self._catalogue().datasets(list(ids)) if ids else []
+        return {dataset.id: dataset for dataset in found}
 
 
 class _Home:

@@ -1,4 +1,4 @@
-"""Trials: windows, alignment, splitting, plots. Arrays in, arrays out.
+"""Trials: windows, alignment, splitting, plots: arrays in, arrays out; and results that are kept.
 
 The names below are loaded on first use, so that no part makes another one heavier.
 """
@@ -20,15 +20,19 @@ if TYPE_CHECKING:
         plot_raster,
         plot_raster_peth,
     )
+    from one_cache.trials.results import Condition, Results, aligned_activity, populate
     from one_cache.trials.spikes import Peth, peth, spikes_around
     from one_cache.trials.split import check_mask, split_trials
     from one_cache.trials.windows import event_windows, trial_windows
 
 __all__ = [
     "Aligned",
+    "Condition",
     "MaskFunction",
     "Peth",
+    "Results",
     "align",
+    "aligned_activity",
     "check_mask",
     "event_windows",
     "mask_function",
@@ -38,6 +42,7 @@ __all__ = [
     "plot_peth",
     "plot_raster",
     "plot_raster_peth",
+    "populate",
     "spikes_around",
     "split_trials",
     "trial_windows",
@@ -45,8 +50,11 @@ __all__ = [
 
 _WHERE = {
     "Aligned": "one_cache.trials.aligned",
+    "Condition": "one_cache.trials.results",
     "MaskFunction": "one_cache.trials.masks",
     "Peth": "one_cache.trials.spikes",
+    "Results": "one_cache.trials.results",
+    "aligned_activity": "one_cache.trials.results",
     "check_mask": "one_cache.trials.split",
     "event_windows": "one_cache.trials.windows",
     "mask_function": "one_cache.trials.masks",
@@ -56,6 +64,7 @@ _WHERE = {
     "plot_peth": "one_cache.trials.plot",
     "plot_raster": "one_cache.trials.plot",
     "plot_raster_peth": "one_cache.trials.plot",
+    "populate": "one_cache.trials.results",
     "spikes_around": "one_cache.trials.spikes",
     "split_trials": "one_cache.trials.split",
     "trial_windows": "one_cache.trials.windows",

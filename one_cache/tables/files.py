@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SUFFIX = ".pqt"
 
 
+_CHUNK = 1 << 20  # bytes
 _TAIL = 65_536  # bytes; holds the end of the footer, where two writings of a table differ
 
 
@@ -114,6 +115,26 @@ class TableFile:
         """SQL that reads the whole table."""
         items = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in self.columns.items())
         return f"SELECT {items} FROM read_parquet({literal(str(self.data))})"
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    str
+        Hex digest.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def fingerprint(path: Path) -> str:

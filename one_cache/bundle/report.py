@@ -1,9 +1,10 @@
-"""What came of restoring, bundling and verifying: what is there, and what is not and why."""
+"""What is there, what is not and why, and what has changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from one_cache.errors import (
     Forbidden,
@@ -89,3 +90,29 @@ class Report:
     def size(self) -> int:
         """Bytes of `files`."""
         return sum(file.size or 0 for file in self.files)
+
+
+class Change(NamedTuple):
+    """One thing that differs.
+
+    Attributes
+    ----------
+    kind : str
+        ``added``, ``removed``, ``revised`` (a later revision of a dataset that was there),
+        ``bytes``, ``qc``, ``default`` (whether it is the revision to load), ``moved``; of what
+        is outdated also ``gone`` and ``notice``. A whole table of another kind is ``added``,
+        ``removed`` or has other ``bytes``.
+    path : str
+        Relative to the session; of a session or a table, what names it.
+    before, after : str
+        What it was and what it is: a path, a hash, a QC, yes or no. Empty where there is none.
+    id, eid : str
+        Of the dataset and its session.
+    """
+
+    kind: str
+    path: str
+    before: str = ""
+    after: str = ""
+    id: str = ""
+    eid: str = ""

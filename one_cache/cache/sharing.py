@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from one_cache.bundle.frozen import Frozen, other_tables
 from one_cache.bundle.inventory import Inventory, expected
+from one_cache.bundle.outdated import notices, outdated
 from one_cache.bundle.pack import pack
-from one_cache.bundle.report import Problem, Report
+from one_cache.bundle.report import Change, Problem, Report
 from one_cache.bundle.verify import verify
 from one_cache.bundle.wish import RECORD, AnyRecord, Wish, file_of, read_wish
 from one_cache.cache.again import Again
 from one_cache.cache.keeping import Keeping
-from one_cache.catalogue import TableCatalogue
+from one_cache.catalogue import Catalogue, TableCatalogue
 from one_cache.errors import (
     ALFObjectNotFound,
     InvalidArgument,
@@ -29,6 +30,7 @@ from one_cache.errors import (
 from one_cache.manifest import Manifest
 from one_cache.modes import Action, FileState
 from one_cache.recorder import Entry, Recorder, head_of
+from one_cache.remotes import Question
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -163,6 +165,63 @@ class Sharing(Again, Keeping):
             release=release,
             revision_last_before=wish.head.get("revision_last_before"),
         )
+
+    # -- what has become of it -----------------------------------------------------------------
+
+    def outdated(self, record: AnyRecord) -> list[Change]:
+        """Say what of a record is no longer the best there is.
+
+        Parameters
+        ----------
+        record : path-like, Recorder, or sequence of Entry
+            A full record or a bundle.
+
+        Returns
+        -------
+        list of Change
+            In the order of the record: ``gone``, other ``bytes``, a worse ``qc``, ``revised``
+            (a later revision, up to the cut-off of this cache), no longer the ``default``, or a
+            ``notice`` about it. In remote mode the remote is asked, otherwise the tables.
+
+        Raises
+        ------
+        InvalidArgument
+            A list of ids, which does not say what was read.
+
+        Examples
+        --------
+        >>> from tempfile import mkdtemp
+        >>> from one_cache import Cache
+        >>> from one_cache.sample import write_sample_lab
+        >>> lab = write_sample_lab(mkdtemp())
+        >>> cache = Cache(lab.folder)
+        >>> with cache.recording() as recorder:
+        ...     drift = cache.load_dataset(lab.revised[0].eid, "drift.times.npy", revision="2024")
+        >>> [(change.kind, change.after) for change in cache.outdated(recorder)]
+        [('revised', 'alf/probe00/pykilosort/#2024-05-06#/drift.times.npy')]
+        """
+        wish = read_wish(record)
+        if wish.kind:
+            raise InvalidArgument(f"{record} is a list of ids, which does not say what was read")
+        knower = self._catalogue()
+        found = list(
+            outdated(
+                wish.entries,
+                knower.datasets_of,
+                knower.datasets,
+                last_revision=self.revision_last_before,
+            )
+        )
+        found += notices(wish.entries, self._notices(wish.entries, knower))
+        place = {(entry.eid, entry.id): at for at, entry in enumerate(wish.entries)}
+        return sorted(found, key=lambda change: place[change.eid, change.id])
+
+    def _notices(self, entries: Sequence[Entry], knower: Catalogue) -> Sequence[Mapping[str, Any]]:
+        if isinstance(knower, TableCatalogue):
+            names = knower.tables.names()
+            return knower.tables.rows("SELECT * FROM notices") if "notices" in names else ()
+        ids = [entry.id for entry in entries if entry.kind == "dataset"]
+        return self._require_remote().records(Question("notices", {"dataset": ids})) or ()
 
     # -- every byte ----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from one_cache.progress import progress
 from one_cache.records import Dataset
 from one_cache.spec.grammar import REL_PATH_SPEC, fits, regex
 from one_cache.tables import Tables
+from one_cache.tables.files import hash_of
 
 if TYPE_CHECKING:
     from one_cache.progress import Progress
@@ -35,7 +37,6 @@ NOTES = ".one_cache/index.jsonl"
 _NAMESPACE = b"one_cache:index:"
 _INDEXED = "indexed_by"  # key of a table's metadata: it was made here, so it may be replaced here
 _READERS = 8  # threads that hash: more than cores, because they wait for the disk
-_CHUNK = 1 << 20  # bytes
 _BATCH = 50_000  # rows
 _TEMPORARY = re.compile(r"\.|.*(?:\.part|\.tmp|~)\Z")
 
@@ -217,14 +218,6 @@ def _is_dataset(rel_path: str) -> bool:
     return regex(REL_PATH_SPEC).match(rel_path) is not None
 
 
-def _md5(path: str) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 # -- what was seen before --------------------------------------------------------------------
 
 
@@ -339,7 +332,9 @@ class _Run:
         self._counts["vanished"] += len(old.keys() - files.keys())
         if self._hash:
             unread = [name for name, seen in files.items() if not seen[2]]
-            digests = self._readers.map(_md5, (f"{folder}/{name}" for name in unread))
+            digests = self._readers.map(
+                partial(hash_of, algorithm="md5"), (f"{folder}/{name}" for name in unread)
+            )
             for name, md5 in zip(unread, digests, strict=True):
                 files[name][2] = md5
             self._counts["hashed"] += len(unread)

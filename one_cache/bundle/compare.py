@@ -23,8 +23,7 @@ from one_cache.remotes import Remote, connect
 from one_cache.store import Store
 from one_cache.tables.engine import Engine, as_arrow_table, explained
 from one_cache.tables.engine import connect as connect_engine
-from one_cache.tables.files import SUFFIX, TableFile, open_file
-from one_cache.tables.tables import sha256_of
+from one_cache.tables.files import SUFFIX, TableFile, hash_of, open_file
 from one_cache.transfer import fetch
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ def _open(stack: contextlib.ExitStack, name: str | Path, *, silent: bool) -> _Si
 def _check_pins(path: Path) -> None:
     for name, pin in Manifest.read(path).tables.items():
         place = path.parent / pin.file
-        got = sha256_of(place) if place.is_file() else "no such file"
+        got = hash_of(place) if place.is_file() else "no such file"
         if got != pin.sha256:
             raise ManifestMismatch(
                 f"table {name!r}: {path} expects sha256 {pin.sha256}, {pin.file} has {got}"
@@ -230,7 +229,7 @@ def _other_tables(before: _Side, after: _Side) -> Any:
     if before.entries is None and after.entries is None:
         for name in sorted(names):
             old, new = (
-                sha256_of(side.files[name].path) if name in side.files else ""
+                hash_of(side.files[name].path) if name in side.files else ""
                 for side in (before, after)
             )
             if old != new:

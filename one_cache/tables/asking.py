@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from one_cache.records import QC, Dataset, Session
 from one_cache.tables import search
-from one_cache.tables.files import sha256_of
+from one_cache.tables.files import hash_of
 from one_cache.tables.memory import Row
 from one_cache.tables.rows import dataset_of, named, session_of
 from one_cache.tables.schema import layout_of, quoted
@@ -73,7 +73,7 @@ class Asking:
     def hashes(self) -> dict[str, str]:
         """Give the SHA-256 of each table file on disk."""
         files = self._shelf.current().files
-        return {name: sha256_of(file.path) for name, file in sorted(files.items())}
+        return {name: hash_of(file.path) for name, file in sorted(files.items())}
 
     @property
     def dirty(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from one_cache import hashes
 from one_cache.errors import TableCorrupt
 from one_cache.tables.engine import explained
 from one_cache.tables.schema import (
@@ -117,21 +118,23 @@ class TableFile:
         return f"SELECT {items} FROM read_parquet({literal(str(self.data))})"
 
 
-def sha256_of(path: Path) -> str:
+def hash_of(path: Path | str, algorithm: str = "sha256") -> str:
     """Hash a file.
 
     Parameters
     ----------
-    path : pathlib.Path
+    path : path-like
         The file.
+    algorithm : str
+        As :func:`one_cache.hashes.new` takes it.
 
     Returns
     -------
     str
         Hex digest.
     """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
+    digest = hashes.new(algorithm)
+    with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from one_cache.errors import InvalidArgument, ManifestMismatch, StoreError
 from one_cache.records import Dataset, Session
 from one_cache.tables.asking import Asking
-from one_cache.tables.files import sha256_of
+from one_cache.tables.files import hash_of
 from one_cache.tables.memory import Row, read_row
 from one_cache.tables.rowfile import LARGE
 from one_cache.tables.shelf import Shelf
@@ -82,7 +82,7 @@ class Tables(Asking):
         """
         for name, expected in (pins or {}).items():
             path = None if folder is None else folder / f"{name}.pqt"
-            got = sha256_of(path) if path is not None and path.is_file() else "no such table"
+            got = hash_of(path) if path is not None and path.is_file() else "no such table"
             if got != expected:
                 raise ManifestMismatch(
                     f"table {name!r} in {folder}: the manifest expects sha256 {expected}, "

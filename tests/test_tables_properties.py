@@ -6,18 +6,21 @@ import datetime as dt
 import json
 import os
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from one_cache.query.datasets import choose_revisions
 from one_cache.records import QC, Dataset, Session
 from one_cache.tables import Tables, Terms
 
@@ -325,3 +328,49 @@ def test_new_records_and_saved_ones_answer_alike(
         assert {eid: sorted_rows(again.datasets_of(eid)) for eid in EIDS} == wanted
         assert again.sessions_with([["a.x.npy"], ["b.y.npy", ""]], QC.WARNING, EIDS) == names
         assert again.count("datasets") == len(rows)
+
+
+revised = st.builds(
+    lambda folder, revision, name: f"{folder}{f'#{revision}#/' if revision else ''}{name}",
+    st.sampled_from(["", "alf/", "alf/probe00/"]),
+    st.sampled_from(["", "2023-01-01", "2024-05-06", "2024-05-06a", "v1"]),
+    st.sampled_from(["a.x.npy", "b.y.npy", "é'.\"%.npy"]),
+)
+histories = st.lists(
+    st.builds(lambda row, path: {**row, "rel_path": path}, datasets, revised),
+    max_size=12,
+    unique_by=lambda row: (row["eid"], row["rel_path"]),
+)
+
+
+def revision_by_pandas(frame: pd.DataFrame, asked: str | None) -> set[str]:
+    """Paths of one session that a revision, or its absence, means."""
+    form = r"^(?P<folder>.*?)(?:#(?P<revision>[^/]*)#/)?(?P<name>[^/]+)$"
+    frame = frame.assign(**frame["rel_path"].str.extract(form).fillna(""))
+    meant = set()
+    for _, group in frame.groupby(["folder", "name"]):
+        group = group.sort_values("revision")
+        if asked is not None:
+            group = group[group["revision"] <= asked]
+        elif group["default_revision"].eq(True).sum() == 1:
+            group = group[group["default_revision"].eq(True)]
+        meant |= set(group["rel_path"].iloc[-1:])
+    return meant
+
+
+@checked
+@given(histories, forms, st.none() | st.sampled_from(["", "2023-06-01", "2024-05-06", "a", "z"]))
+def test_revisions_are_those_of_a_plain_reading(
+    base: Path, found: list[dict[str, Any]], form: Form, asked: str | None
+) -> None:
+    form = replace(form, ids="text")
+    tables = opened(base, found, [], form)
+    frame = pd.read_parquet(tables.folder / "datasets.pqt").reset_index()
+    if "default_revision" not in frame:
+        frame["default_revision"] = None
+    for eid in EIDS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ours = choose_revisions(tables.datasets_of(eid), asked, unique_default=False)
+        wanted = revision_by_pandas(frame[frame["eid"] == eid], asked)
+        assert {one.rel_path for one in ours} == wanted

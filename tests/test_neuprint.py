@@ -598,6 +598,14 @@ def test_copies_stand_on_the_same_cache(server, tmp_path):
     assert neuprint.default_client().cache is client.cache
 
 
+def test_a_copy_within_criteria_does_not_take_the_default_client_away(server, tmp_path):
+    one, other = client_of(server, tmp_path), client_of(server, tmp_path / "other")
+    neuprint.set_default_client(one)
+    ours.fetch_simple_connections(calls.SOURCES, calls.TARGETS)
+    assert neuprint.default_client() == one
+    assert len(neuprint.list_all_clients() & {one, other}) == 2
+
+
 def test_a_client_goes_to_another_process(server, tmp_path):
     client = client_of(server, tmp_path)
     fetch_custom(calls.TYPES)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from copy import deepcopy
 from dataclasses import replace
 from inspect import signature
 from types import FrameType
@@ -154,6 +155,14 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
 
     def __hash__(self) -> int:
         return hash(self._identity())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Client:
+        # a copy for a thread, or within criteria, is no second client of the user's: upstream
+        # registers it as one, and may forget the default client over it
+        copy = object.__new__(type(self))
+        memo[id(self)] = copy
+        copy.__dict__.update(deepcopy(self.__dict__, memo))
+        return copy
 
     def __repr__(self) -> str:
         place = f"cache={str(self.cache.cache_dir)!r}, mode={self.mode!r}"

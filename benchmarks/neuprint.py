@@ -1,0 +1,181 @@
+"""A connectome notebook run again: asked again, from the cache, and from memory.
+
+usage: python benchmarks/neuprint.py [--smoke] [--repeat N] [--latency MS]
+
+The notebook is that of ``examples/connectome.py``, 14 functions and some 40 queries to a server
+on loopback that answers from memory; ``--latency`` adds what a real one takes for each request.
+
+- asked: neuprint-python's own client;
+- cached: ours, in each mode, after the first run;
+- memory: the answers as JSON texts in a dict, so that what is left is making the frames.
+
+Then one answer of many rows with a map in each, as synapses have.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import random
+import runpy
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# in the place of this folder: this file has the name of a package that it needs
+sys.path[0] = str(HERE.parent / "tests")
+
+import neuprint  # noqa: E402
+import ujson  # noqa: E402
+from neuprint_double import DATASET, NeuprintDouble  # noqa: E402
+
+from one_cache import Cache  # noqa: E402
+from one_cache.neuprint import Client  # noqa: E402
+
+SYNAPSES = "MATCH (n)-[:Contains]->(s:Synapse) RETURN n.bodyId AS bodyId, s AS syn_info"
+
+
+class FromMemory(neuprint.Client):
+    """Answers that were given once, as texts in a dict."""
+
+    def __init__(self, *args, **kwargs):
+        self.texts = {}
+        super().__init__(*args, **kwargs)
+
+    def arrow_endpoint(self):
+        """Ask for no version."""
+        return False
+
+    def _fetch_raw(self, url, json=None, ispost=False):
+        key = url, str(json)
+        if key not in self.texts:
+            self.texts[key] = super()._fetch_raw(url, json, ispost)
+        return self.texts[key]
+
+    def _fetch_json(self, url, json=None, ispost=False):
+        return ujson.loads(self._fetch_raw(url, json, ispost))
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Latent(NeuprintDouble):
+    """A server that takes its time for each request."""
+
+    latency = 0.0
+
+    def answer(self, method, path, body):
+        """Wait, then answer."""
+        time.sleep(self.latency)
+        return super().answer(method, path, body)
+
+
+def notebook():
+    pages = runpy.run_path(str(HERE.parent / "examples" / "connectome.py"))["PAGE"]
+
+    def run():
+        for page in pages:
+            for _ in page():
+                pass
+
+    return run
+
+
+def big_answer(rows):
+    chance = random.Random(1)
+
+    def synapse():
+        rois = chance.sample(["SLP(R)", "SNP(R)", "SMP(R)", "MB(R)", "aL(R)"], 2)
+        place = {"coordinates": [chance.randrange(40_000) for _ in "xyz"], "type": "Point"}
+        known = {"type": "pre", "confidence": chance.random(), "location": place}
+        return {**known, **dict.fromkeys(rois, True)}
+
+    data = [[chance.randrange(10**10), synapse()] for _ in range(rows)]
+    return json.dumps({"columns": ["bodyId", "syn_info"], "data": data, "debug": ""})
+
+
+def forget():
+    """Forget what neuprint-python remembers for all clients, as a new process does."""
+    neuprint.Client.DATASETS_CACHE.clear()
+    for name in ("meta", "primary_rois", "all_rois"):
+        getattr(neuprint.Client, name).fget.cache_clear()
+    neuprint.Client.fetch_neuron_keys.cache_clear()
+    neuprint.Client.fetch_synapse_nt_keys.cache_clear()
+
+
+def fastest(run, make, repeat):
+    """Give the shortest time of a run on a new client; making the client counts."""
+    times = []
+    for _ in range(repeat):
+        forget()
+        start = time.perf_counter()
+        client = make()  # the registry of clients holds it weakly
+        neuprint.set_default_client(client)
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def in_memory(run, server, known, repeat):
+    """Give the shortest time of a run when all texts are in memory."""
+    memory = FromMemory(server.url, DATASET, "t", **known)
+    fastest(run, lambda: memory, 1)
+    return fastest(run, lambda: memory, repeat)
+
+
+def compare(what, run, server, folder, repeat):
+    known = {"verify": server.certificate, "progress": False}
+
+    def kept(mode):
+        cache = Cache(folder, mode=mode, silent=True)
+        return Client(server.url, DATASET, "t", cache=cache, **known)
+
+    client = kept("remote")
+    neuprint.set_default_client(client)
+    run()
+    client.cache.freeze()
+    del client
+    neuprint.clear_default_client()
+    floor = in_memory(run, server, known, repeat)
+    server.forget()
+    asked = fastest(run, lambda: neuprint.Client(server.url, DATASET, "t", **known), repeat)
+    sent = len(server.asked) // repeat
+    print(f"{what}: frames from memory {floor * 1e3:.0f} ms")
+    print(f"  asked again     {asked * 1e3:8.0f} ms {asked / floor:6.1f} times, {sent} requests")
+    for mode in ("remote", "local", "fixed"):
+        server.forget()
+        took = fastest(run, lambda mode=mode: kept(mode), repeat)
+        sent = len(server.asked) // repeat
+        print(
+            f"  cached, {mode:<6}  {took * 1e3:8.0f} ms {took / floor:6.1f} times, "
+            f"{sent} requests; asking takes {asked / took:.1f} times as long"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--smoke", action="store_true", help="a few seconds, for CI")
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--latency", type=float, default=0.0, help="of each request, ms")
+    given = parser.parse_args()
+    repeat, rows = (1, 2_000) if given.smoke else (given.repeat, 100_000)
+    warnings.simplefilter("ignore")
+    with Latent() as server, tempfile.TemporaryDirectory() as folder:
+        server.say("s AS syn_info", body=big_answer(rows))
+        server.latency = given.latency / 1e3
+        compare("notebook", notebook(), server, Path(folder, "notebook"), repeat)
+
+        def one():
+            with contextlib.redirect_stderr(io.StringIO()):
+                neuprint.fetch_custom(SYNAPSES)
+
+        compare(f"{rows:,} rows with a map", one, server, Path(folder, "rows"), repeat)
+        if server.unknown:
+            raise SystemExit(f"{len(server.unknown)} queries are not on the tape")
+
+
+if __name__ == "__main__":
+    main()

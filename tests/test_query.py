@@ -201,6 +201,20 @@ def test_sessions_are_found_newest_first(tables, terms, expected):
     assert keys(tables, **terms) == expected
 
 
+@pytest.mark.parametrize("many", [0, 25_000], ids=["few", "many"])
+def test_an_unknown_protocol_is_an_empty_text_at_every_size(tmp_path, many):
+    tables = Tables.open(None)
+    tables.add("sessions", [{"id": eid("1"), "subject": "m", "task_protocol": None}])
+    tables.add("sessions", [{"id": eid("2"), "subject": "m", "task_protocol": ""}])
+    rest = [{"id": eid(str(i + 3)), "subject": "n", "task_protocol": "t"} for i in range(many)]
+    tables.add("sessions", rest)
+    tables.save(tmp_path)
+    for place in (tables, Tables.open(tmp_path)):
+        assert sorted(keys(place, task_protocol=".*", subject="m")) == [1, 2]
+        assert sorted(keys(place, task_protocol="^$")) == [1, 2]
+        assert len(keys(place, task_protocol="t")) == many
+
+
 def test_plain_text_is_no_expression(tables):
     assert keys(tables, wildcards=False, subject="^KS01$") == []
     assert keys(tables, wildcards=False, subject=["KS014", "ZFM-0"]) == [4, 2, 1]

@@ -18,7 +18,7 @@ from one_cache.query.patterns import expression, listed, text_test
 from one_cache.records import QC, Session
 
 if TYPE_CHECKING:
-    from one_cache.tables import Tables
+    from one_cache.tables import Tables, Terms
 
 SEARCH_TERMS = (
     "dataset_qc_lte",
@@ -175,27 +175,22 @@ def _numbers(value: Any) -> list[int]:
         raise InvalidArgument(f"number takes whole numbers, got {value!r}") from None
 
 
-def _session_conditions(
-    tables: Tables, terms: Mapping[str, Any], *, wildcards: bool
-) -> tuple[list[str], list[Any]]:
-    """Give SQL conditions on the sessions table, with their parameters."""
-    where: list[str] = []
-    values: list[Any] = []
+def _session_terms(tables: Tables, terms: Mapping[str, Any], *, wildcards: bool) -> Terms:
+    """Give what the sessions themselves must be, patterns resolved into the values that fit."""
+    from one_cache.tables import Terms
+
+    texts = {}
     for term in _TEXT_TERMS:
         if terms.get(term) is not None:
             fits = text_test(terms[term], wildcards=wildcards)
-            known = tables.distinct("sessions", term)
-            where.append(f"list_contains(?, {term})")
-            values.append([text for text in known if text is not None and fits(text)])
-    if terms.get("number") is not None:
-        where.append("list_contains(?, number::BIGINT)")
-        values.append(_numbers(terms["number"]))
+            texts[term] = [
+                text for text in tables.distinct("sessions", term) if text and fits(text)
+            ]
+            if fits(""):
+                texts[term].append("")
+    numbers = None if terms.get("number") is None else _numbers(terms["number"])
     first, last = read_date_range(terms.get("date_range"))
-    for day, operator in ((first, ">="), (last, "<=")):
-        if day is not None:
-            where.append(f"date {operator} ?")
-            values.append(day)
-    return where, values
+    return Terms(texts, numbers, first, last)
 
 
 def search(tables: Tables, terms: Mapping[str, Any], *, wildcards: bool = True) -> list[Session]:
@@ -226,44 +221,21 @@ def search(tables: Tables, terms: Mapping[str, Any], *, wildcards: bool = True) 
     that exists on a server with QC at most ``dataset_qc_lte`` (FAIL when not given).
     ``dataset_qc_lte`` alone holds when any of the session's datasets is that good.
     """
-    where, values = _session_conditions(tables, terms, wildcards=wildcards)
-    eids = None
-    if terms.get("datasets") is not None or terms.get("dataset_qc_lte") is not None:
-        eids = _eids_with_datasets(tables, terms, where, values, wildcards=wildcards)
-        if not eids:
-            return []
-        where = [*where, "list_contains(?, id)"]
-        values = [*values, eids]
-    clause = f" WHERE {' AND '.join(where)}" if where else ""
-    rows = tables.rows(
-        f"SELECT id FROM sessions{clause} "
-        "ORDER BY date DESC NULLS LAST, subject DESC NULLS LAST, number DESC NULLS LAST, id",
-        values,
-    )
-    return tables.sessions([row["id"] for row in rows])
-
-
-def _eids_with_datasets(
-    tables: Tables,
-    terms: Mapping[str, Any],
-    where: list[str],
-    values: list[Any],
-    *,
-    wildcards: bool,
-) -> list[str]:
+    wanted = _session_terms(tables, terms, wildcards=wildcards)
+    if terms.get("datasets") is None and terms.get("dataset_qc_lte") is None:
+        return tables.find_sessions(wanted)
     level = terms.get("dataset_qc_lte")
-    qc = QC.FAIL if level is None else QC.read(level)
-    requirements: list[list[str]] = []
-    if terms.get("datasets") is not None:
-        names = tables.dataset_names()
-        for pattern in listed(terms["datasets"]):
-            fits = expression(pattern).fullmatch if wildcards else str(pattern).__eq__
-            requirements.append([name for name in names if fits(name)])
-        if not all(requirements):
-            return []
-    eids = None
-    if where:
-        clause = " AND ".join(where)
-        rows = tables.rows(f"SELECT id FROM sessions WHERE {clause}", values)
-        eids = [row["id"] for row in rows]
-    return tables.sessions_with(requirements, qc, eids)
+    requirements = _dataset_names(tables, terms.get("datasets"), wildcards=wildcards)
+    return tables.find_sessions(wanted, requirements, QC.FAIL if level is None else QC.read(level))
+
+
+def _dataset_names(tables: Tables, value: Any, *, wildcards: bool) -> list[list[str]]:
+    """Give, for each name asked for, the file names that fit it."""
+    if value is None:
+        return []
+    names = tables.dataset_names()
+    tests = [
+        expression(pattern).fullmatch if wildcards else str(pattern).__eq__
+        for pattern in listed(value)
+    ]
+    return [[name for name in names if fits(name)] for fits in tests]

@@ -262,7 +262,10 @@ class RowFile:
     def _offsets_of(self, column: str, texts: Collection[str]) -> set[int] | None:
         places = self._places(column)
         wanted = set(texts)
-        return None if places is None else {at for at in places if self._text(at) in wanted}
+        if places is None:
+            return None
+        # nothing reads as the empty text, as it does in a Session
+        return {at for at in (*places, NOTHING) if (self._text(at) or "") in wanted}
 
     def distinct(self, column: str) -> list[str] | None:
         """Give the distinct texts of a column, sorted; None when there are too many to keep."""

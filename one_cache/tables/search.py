@@ -76,7 +76,11 @@ class Terms:
 
     def sql(self) -> tuple[str, list[Any]]:
         """Give the condition in SQL, and its values."""
-        where = [f"{quoted(column)} IN {_VALUES}" for column in self.texts]
+        where = [
+            # nothing reads as the empty text, as it does in a Session
+            f"{_or_empty(column) if '' in texts else quoted(column)} IN {_VALUES}"
+            for column, texts in self.texts.items()
+        ]
         values: list[Any] = [list(texts) for texts in self.texts.values()]
         if self.numbers is not None:
             where.append("number::BIGINT IN (SELECT unnest(?::BIGINT[]))")
@@ -86,6 +90,10 @@ class Terms:
                 where.append(f"date {operator} ?")
                 values.append(day)
         return " AND ".join(where) or "true", values
+
+
+def _or_empty(column: str) -> str:
+    return f"coalesce({quoted(column)}, '')"
 
 
 def _getter(column: str) -> Callable[[Session], Any]:

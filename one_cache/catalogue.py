@@ -2,16 +2,18 @@
 
 Both give the same records for the same question, so nothing above knows which one was asked.
 
-What a remote answers is kept in tables: ``sessions`` and ``datasets`` (an aggregate is one
-without a session), ``insertions``, and a small table for each kind of which a database gives all
-records at once: ``dataset_types``, ``revisions``, ``notices``. The table ``questions`` names what
-was answered completely, so that "there is none" can be told from "nobody asked".
+What a remote answers is kept in tables: ``sessions``, ``datasets``, ``aggregates`` (datasets
+without a session, which ONE-api could not read among the others), ``insertions``, and a small
+table for each kind of which a database gives all records at once: ``dataset_types``,
+``revisions``, ``notices``. The table ``questions`` names what was answered completely, so that
+"there is none" can be told from "nobody asked".
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from one_cache import query
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 QUESTIONS = "questions"
+AGGREGATES = "aggregates"
 
 
 class Catalogue(Protocol):
@@ -125,7 +128,10 @@ class TableCatalogue:
 
     def datasets(self, ids: Sequence[str]) -> list[Dataset]:
         """See :class:`Catalogue`."""
-        return self._datasets(self.tables.datasets(ids))
+        found = {one.id: one for one in self._datasets(self.tables.datasets(ids))}
+        if len(found) < len(set(ids)) and AGGREGATES in self.tables.names():
+            found.update((one.id, one) for one in self.aggregates() if one.id in ids)
+        return [found[one] for one in ids if one in found]
 
     def search_terms(self, table: str = "sessions") -> tuple[str, ...]:
         """See :class:`Catalogue`."""
@@ -147,10 +153,14 @@ class TableCatalogue:
 
     def aggregates(self) -> list[Dataset]:
         """See :class:`Catalogue`."""
-        rows = self.tables.rows("SELECT id FROM datasets WHERE eid = '' ORDER BY rel_path, id")
-        if not rows:
-            self._require("aggregates")
-        return self.datasets([row["id"] for row in rows])
+        if AGGREGATES not in self.tables.names():
+            self._require(AGGREGATES)
+            return []
+        rows = self.tables.rows(f"SELECT * FROM {AGGREGATES} ORDER BY rel_path, id")
+        found = list(map(_read_aggregate, rows))
+        if self.memory is not None:
+            keep_datasets(self.memory, found)
+        return found
 
     def known(self, kind: str) -> list[Row]:
         """See :class:`Catalogue`."""
@@ -217,7 +227,7 @@ class RemoteCatalogue:
     def _datasets(self, **terms: Any) -> list[Dataset]:
         rows = self._ask("datasets", **terms)
         found = [_read_dataset(row) for row in rows]
-        self.memory.add("datasets", found)
+        keep_datasets(self.memory, found)
         return found
 
     def search(self, terms: Mapping[str, Any], *, wildcards: bool) -> list[Session]:
@@ -274,8 +284,8 @@ class RemoteCatalogue:
     def aggregates(self) -> list[Dataset]:
         """See :class:`Catalogue`."""
         found = [_read_dataset(row) for row in self._ask("aggregates")]
-        self.memory.add("datasets", found)
-        self._note("aggregates")
+        keep_datasets(self.memory, found)
+        self._note(AGGREGATES)
         return found
 
     def known(self, kind: str) -> list[Row]:
@@ -301,6 +311,37 @@ class RemoteCatalogue:
         """Keep that these were answered completely."""
         rows = [{"id": one, "answered_by": self.remote.name} for one in questions]
         self.memory.add(QUESTIONS, rows)
+
+
+def keep_datasets(tables: Tables, found: Sequence[Dataset]) -> None:
+    """Add datasets to tables, those without a session to a table of their own."""
+    tables.add("datasets", [one for one in found if one.eid])
+    aggregates = [_aggregate_row(one) for one in found if not one.eid]
+    if aggregates:
+        tables.add(AGGREGATES, aggregates)
+
+
+def _aggregate_row(dataset: Dataset) -> Row:
+    row = {item.name: getattr(dataset, item.name) for item in fields(Dataset)}
+    del row["eid"], row["extra"]
+    return {**row, "qc": dataset.qc.name, **dataset.extra}
+
+
+def _read_aggregate(row: Mapping[str, Any]) -> Dataset:
+    known = {item.name for item in fields(Dataset)}
+    size = row.get("file_size")
+    return Dataset(
+        id=row["id"],
+        eid="",
+        rel_path=row["rel_path"],
+        # a column without any value has the type of text
+        file_size=None if size is None else int(size),
+        hash=row.get("hash") or None,
+        exists=row.get("exists") is not False,
+        qc=QC.read(row.get("qc") or "NOT_SET"),
+        default_revision=row.get("default_revision"),
+        extra={name: value for name, value in row.items() if name not in known},
+    )
 
 
 def _read_dataset(row: Mapping[str, Any]) -> Dataset:

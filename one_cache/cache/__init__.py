@@ -7,7 +7,12 @@
     finding   search, list, details
     choosing  which datasets a name means, or why none
     loading   datasets, objects, collections
-    keeping   save, load and freeze tables; the record; what people see
+    notices   what a lab says about datasets after the fact
+    lab       the database itself, probes, aggregates
+    describing  what revisions and types of datasets are about
+    opening   whole tables: of a folder, of the remote, of a tag
+    packed    the zip that they come in
+    keeping   save and freeze tables; the record; what people see
     sharing   other processes, other machines, other people
     relating  access tables as relations
 """
@@ -19,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from one_cache import settings
-from one_cache.cache.loading import Loading
+from one_cache.cache.lab import Lab
 from one_cache.cache.relating import Relating
 from one_cache.cache.sharing import Sharing
 from one_cache.errors import InvalidArgument, ManifestError
@@ -29,7 +34,7 @@ from one_cache.modes import Mode, read_mode
 __all__ = ["ONE", "Cache"]
 
 
-class Cache(Loading, Sharing, Relating):
+class Cache(Lab, Sharing, Relating):
     """One folder, one manifest, one mode, one record: data by ID, each byte verified.
 
     Parameters

@@ -14,7 +14,7 @@ from one_cache.bundle.report import Problem, Report
 from one_cache.bundle.rows import datasets_as_read, sessions_as_read
 from one_cache.bundle.wish import AnyRecord, Wish, file_of, is_bundle, read_wish
 from one_cache.cache.desk import Desk, open_remote
-from one_cache.catalogue import Catalogue, RemoteCatalogue, TableCatalogue
+from one_cache.catalogue import Catalogue, RemoteCatalogue, TableCatalogue, keep_datasets
 from one_cache.errors import (
     InvalidArgument,
     NotInCache,
@@ -198,9 +198,10 @@ class Again(Desk):
             self._learn_others(entries, knower.tables)
         sessions, datasets = self._rows_of(entries, knower)
         known = {one.id for one in self.tables.sessions([one.id for one in sessions])}
-        known |= {one.id for one in self.tables.datasets([one.id for one in datasets])}
+        own = TableCatalogue(self.tables)
+        known |= {one.id for one in own.datasets([one.id for one in datasets])}
         self.tables.add("sessions", [one for one in sessions if one.id not in known])
-        self.tables.add("datasets", [one for one in datasets if one.id not in known])
+        keep_datasets(self.tables, [one for one in datasets if one.id not in known])
         if self.tables.dirty:
             self.tables.save()
 

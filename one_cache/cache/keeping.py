@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from one_cache.cache.desk import file_of
 from one_cache.cache.opening import Opening
+from one_cache.catalogue import AGGREGATES, TableCatalogue, keep_datasets
 from one_cache.errors import CacheWarning, ModeError
 from one_cache.manifest import Manifest, TablePin, now
 from one_cache.recorder import Recorder
@@ -115,18 +117,21 @@ class Keeping(Opening):
 
     def _pin_unhashed(self) -> None:
         """Give the datasets without a hash that of their file, where it is on disk."""
-        if "datasets" not in self.tables.names():
-            return
         rows = self.tables.rows("SELECT id FROM datasets WHERE coalesce(hash, '') = ''")
+        known = self.tables.datasets([row["id"] for row in rows])
+        if AGGREGATES in self.tables.names():
+            known += [one for one in TableCatalogue(self.tables).aggregates() if not one.hash]
+        sessions = {one.id: one for one in self.tables.sessions([one.eid for one in known])}
         learned = []
-        for dataset in self.tables.datasets([row["id"] for row in rows]):
-            for session in self.tables.sessions([dataset.eid]):
-                path = f"{session.path}/{dataset.rel_path}"
-                if self.store.path(path).is_file():
-                    size = self.store.path(path).stat().st_size
-                    digest = self.store.digest(path)
-                    learned.append(replace(dataset, hash=digest, file_size=size))
-        self.tables.add("datasets", learned)
+        for dataset in known:
+            if dataset.eid and dataset.eid not in sessions:
+                continue
+            path = file_of(dataset, sessions.get(dataset.eid)).path
+            if self.store.path(path).is_file():
+                size = self.store.path(path).stat().st_size
+                digest = self.store.digest(path)
+                learned.append(replace(dataset, hash=digest, file_size=size))
+        keep_datasets(self.tables, learned)
 
     # -- the record ----------------------------------------------------------------------------
 

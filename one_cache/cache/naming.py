@@ -15,11 +15,13 @@ from one_cache.errors import (
     ALFObjectNotFound,
     InvalidArgument,
     ModeError,
+    NotOnServer,
     SessionNotFound,
     near_misses,
 )
 from one_cache.query import read_date
 from one_cache.records import Bunch, Dataset, File, Session
+from one_cache.remotes import connect
 from one_cache.spec import ALFPath
 
 if TYPE_CHECKING:
@@ -357,6 +359,8 @@ class Naming(Desk):
             if found:
                 return found[0]
         place = _SESSION_PATH.search(path)
+        if not place and "aggregates/" in path:
+            return self._aggregate_at(path, catalogue)
         if not place:
             raise InvalidArgument(f"{path!r} lies in no session")
         eid = self._at(_place(*place.group(2, 3, 4, 1)), catalogue).id
@@ -368,6 +372,13 @@ class Naming(Desk):
                 + near_misses(rel_path, datasets)
             )
         return datasets[rel_path]
+
+    def _aggregate_at(self, path: str, catalogue: Catalogue) -> Dataset:
+        rel_path = path[path.rindex("aggregates/") :]
+        known = {one.rel_path: one for one in catalogue.aggregates()}
+        if rel_path not in known:
+            raise ALFObjectNotFound(f"{rel_path} is no aggregate.{near_misses(rel_path, known)}")
+        return known[rel_path]
 
     def record2path(self, dataset: Any) -> Any:
         """Give the path of a dataset's file from its record.
@@ -405,22 +416,33 @@ class Naming(Desk):
         Raises
         ------
         ModeError
-            The cache has no remote.
+            The cache has no remote, and the record no address.
+        NotOnServer
+            The dataset is on no server.
         """
         catalogue = self._catalogue(query_type)
-        remote = self.remote
-        if remote is None:
-            raise ModeError(f"the cache {self.cache_dir} has no remote, so its files have no URL")
 
         def convert(one: Any) -> str:
             text = str(one).replace("\\", "/").rstrip("/")
             place = _SESSION_PATH.search(text)
             if place and place.end() == len(text):
                 session = self._at(_place(*place.group(2, 3, 4, 1)), catalogue)
-                return remote.url(File(session.path))
-            return remote.url(self._file(self._dataset_at(text, catalogue), catalogue))
+                return self._address_of(File(session.path))
+            dataset = self._dataset_at(text, catalogue)
+            if not dataset.exists:
+                raise NotOnServer(f"{text}: dataset {dataset.id} is recorded, but is on no server")
+            return self._address_of(self._file(dataset, catalogue))
 
         return each(filepath, convert)
+
+    def _address_of(self, file: File) -> str:
+        remote = self.remote
+        if remote is None and file.url:
+            # nothing is asked: it only writes the address as it would ask for it
+            remote = connect(file.url)
+        if remote is None:
+            raise ModeError(f"the cache {self.cache_dir} has no remote, so its files have no URL")
+        return remote.url(file)
 
 
 def _reference(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from one_cache.errors import InvalidArgument
+from one_cache.query.aggregates import aggregate_place
 from one_cache.records import QC
 from one_cache.remotes.alyx.values import is_true, uuid_of
 
@@ -149,9 +150,8 @@ def aggregate_row(record: Record, is_server: Callable[[str], bool]) -> Row:
     ``cortexlab/KS014``.
     """
     row = dataset_row(record, is_server)
-    _, relation, *parts = [*row["rel_path"].split("/"), ""][:-2] or ["", ""]
-    identifier = "/".join(part for part in parts if not part.startswith("#"))
-    row["extra"].update(relation=relation.casefold(), identifier=identifier)
+    relation, identifier = aggregate_place(row["rel_path"])
+    row["extra"].update(relation=relation, identifier=identifier)
     return row
 
 

@@ -93,7 +93,6 @@ class Incoming:
             self._create()
             if self._resumable:
                 self._require_place()
-                self._take_over()
         return self
 
     def __exit__(
@@ -109,6 +108,23 @@ class Incoming:
         if not worth or isinstance(error, (HashMismatch, SizeMismatch)):
             with contextlib.suppress(OSError):
                 os.unlink(self._part)
+
+    def resume(self) -> Iterator[int]:
+        """Start from what a dead process left of the same version, if anything.
+
+        It is copied: whatever its writer does, should it live after all, changes nothing here.
+
+        Yields
+        ------
+        int
+            The position after each piece; a large one takes its time.
+        """
+        for part in self._leftovers() if self._resumable else ():
+            with contextlib.suppress(OSError):
+                if self.position == 0 and os.path.getsize(part) <= (self.file.size or 1 << 62):
+                    yield from self._copy(part)
+            with contextlib.suppress(OSError):
+                os.unlink(part)
 
     def write(self, chunk: bytes) -> None:
         """Add bytes.
@@ -236,6 +252,8 @@ class Incoming:
             self._discard()
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         size, free = self.file.size, shutil.disk_usage(self._folder).free
+        # what is there of it is copied first and then makes room
+        free += sum(os.path.getsize(part) for part in self._leftovers())
         if size is not None and size > free:
             self._discard()
             raise StoreError(
@@ -248,35 +266,30 @@ class Incoming:
         self._close()
         os.unlink(self._part)
 
-    def _take_over(self) -> None:
-        """Start from what a dead process left of the same version.
+    def _copy(self, part: str) -> Iterator[int]:
+        with open(part, "rb", buffering=0) as source:
+            while chunk := source.read(_CHUNK):
+                try:
+                    self.write(chunk)
+                except StoreError:
+                    # no room for two copies: the transfer starts anew
+                    self.restart()
+                    return
+                yield self.position
 
-        It is copied: whatever its writer does, should it live after all, changes nothing here.
-        """
-        left = sorted(self._leftovers(), key=os.path.getsize, reverse=True)
-        for part in left:
-            if self.position == 0 and os.path.getsize(part) <= (self.file.size or 1 << 62):
-                with contextlib.suppress(OSError), open(part, "rb", buffering=0) as source:
-                    try:
-                        while chunk := source.read(_CHUNK):
-                            self.write(chunk)
-                    except StoreError:
-                        # no room for two copies: the transfer starts anew
-                        self.restart()
-            with contextlib.suppress(OSError):
-                os.unlink(part)
-
-    def _leftovers(self) -> Iterator[str]:
+    def _leftovers(self) -> list[str]:
+        """Give what the dead left of this version, the longest first; drop other versions."""
         version = self._wanted.hex[:12] if self._wanted else ""
+        left = []
         for entry in _parts(self._folder):
             found = _PART.fullmatch(entry.name)
             if found and found["name"] == _short(self._name) and _is_dead(entry, found):
-                if found["version"] == version:
-                    yield entry.path
-                else:
-                    # another version of this file
-                    with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):
+                    if found["version"] == version:
+                        left.append((entry.stat(follow_symlinks=False).st_size, entry.path))
+                    else:
                         os.unlink(entry.path)
+        return [path for _, path in sorted(left, reverse=True)]
 
 
 def clean(folder: str) -> None:

@@ -7,6 +7,7 @@ its name only when it is right.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import logging
 import os
 import sys
@@ -94,9 +95,11 @@ def fetch(
     """
     wanted = _distinct(files)
     found: dict[str, File] = {}
-    for file, (state, note) in zip(wanted.values(), store.look(wanted.values()), strict=True):
-        if state is FileState.GOOD:
-            found[file.path] = as_on_disk(file, note)
+    # what the disk refuses to tell is told with the file that it concerns
+    with contextlib.suppress(StoreError):
+        for file, (state, note) in zip(wanted.values(), store.look(wanted.values()), strict=True):
+            if state is FileState.GOOD:
+                found[file.path] = as_on_disk(file, note)
     missing = [file for file in wanted.values() if file.path not in found]
     errors: dict[str, Exception] = {}
     if missing:
@@ -122,6 +125,8 @@ def _bring(job: Job, remote: Remote, store: Store, tries: int) -> File:
                 job.remember(file.path, note)
             return as_on_disk(file, notes[-1] if notes else None)
     with store.incoming(file, remember=job.remember) as incoming:
+        for position in incoming.resume():
+            job.move(position)
         return _Transfer(job, remote, incoming, Attempts(tries)).run()
 
 

@@ -289,24 +289,23 @@ class Work:
 
     def _start(self, unit: Unit) -> None:
         """Lock a unit, see what another process has brought, and queue the rest."""
-        missing: list[Job] = []
+        missing: list[Job] | None = []
         try:
-            locked = self._lock(unit)
-            if locked:
-                missing = self._recheck(unit)
-        finally:
-            with self._turn:
-                self._opening -= 1
+            missing = self._recheck(unit) if self._lock(unit) else None
+        except (OneCacheError, OSError) as error:
+            for file in unit.files:
+                self._settle(file, error)
         with self._turn:
-            if locked:
+            self._opening -= 1
+            if missing is None:
+                self._busy.append(unit)
+            else:
                 unit.left = len(missing)
                 unit.noted = time.monotonic()
                 self._open[unit.key] = unit
                 self._jobs.extend(missing)
-            else:
-                self._busy.append(unit)
             self._turn.notify_all()
-        if locked and not missing:
+        if missing == []:
             self._close(unit)
         if self._hopeless:
             self._drop(self._hopeless)
@@ -353,7 +352,7 @@ class Work:
 
     def _settle(self, file: File, result: File | Exception) -> None:
         with self._turn:
-            if file.path in self.errors:
+            if file.path in self.errors or file.path in self.found:
                 return
             if isinstance(result, File):
                 self.found[file.path] = result

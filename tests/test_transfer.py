@@ -18,6 +18,7 @@ from one_cache.errors import (
     HashMismatch,
     InvalidArgument,
     NotOnRemote,
+    PathEscapes,
     RemoteError,
     StoreError,
     TransferErrors,
@@ -472,6 +473,14 @@ def test_a_crash_of_a_remote_is_raised_and_ends_the_call(store):
     with pytest.raises(ZeroDivisionError, match="a bug"):
         fetch(recorded(some(5)), Broken({}), store)
     assert current() is None
+
+
+def test_a_path_that_leaves_the_root_does_not_stop_the_others(store):
+    files = some(3)
+    with FaultServer(files) as server:
+        with pytest.raises(PathEscapes) as caught:
+            fetch([File("../x.npy"), *recorded(files)], HttpRemote(server.url), store)
+        assert list(caught.value.done) == recorded(files)
 
 
 def test_a_folder_in_the_way_is_named(store):

@@ -240,6 +240,13 @@ def test_what_is_no_list_of_tables_is_refused():
             HttpRemote(server.url).tables()
 
 
+def test_a_store_of_objects_forbids_what_is_not_there():
+    with FaultServer({"datasets.pqt": b"1"}) as server:
+        for name in ("tables.json", "sessions.pqt", "insertions.pqt"):
+            server.fail(name, always=faults.status(403))
+        assert [one.name for one in HttpRemote(server.url).tables()] == ["datasets"]
+
+
 def test_a_folder_is_no_file():
     with FaultServer({"a/": b"<html>a listing</html>"}) as server:
         server.fail("a", always=lambda x: x.head(301, Location="/a/", Content_Length=0))

@@ -266,21 +266,19 @@ def test_what_was_left_is_continued_only_if_it_is_right(lengths, spoilt):
         store = Store(folder)
         for length in lengths:
             with store.incoming(file) as incoming:
-                kept = incoming.position
+                kept = max(incoming.resume(), default=0)
                 incoming.write(content[kept : max(kept, length)])
         for part in store.root.glob("*.part"):
             if spoilt:
                 part.write_bytes(b"x" + part.read_bytes()[1:])
         with store.incoming(file) as incoming:
-            incoming.write(content[incoming.position :])
-            if spoilt and kept >= 1 << 20:
+            kept = max(incoming.resume(), default=0)
+            incoming.write(content[kept:])
+            if spoilt and kept:
                 with pytest.raises(HashMismatch):
                     incoming.publish()
             else:
-                try:
-                    assert incoming.publish() == file
-                except HashMismatch:
-                    assert spoilt
+                assert incoming.publish() == file
         for path in store.root.glob("*.npy"):
             assert path.read_bytes() == content
 

@@ -112,8 +112,11 @@ class HttpRemote:
         with self._connected():
             try:
                 answer = self._ask("GET", self._at("tables.json"), "tables.json")
-            except NotOnRemote:
-                return [found for name in _TABLES if (found := self._look_for(name))]
+            except (NotOnRemote, Forbidden) as error:
+                found = [table for name in _TABLES if (table := self._look_for(name))]
+                if isinstance(error, Forbidden) and not found:
+                    raise
+                return found
             return self._read_listings(answer.read())
 
     def records(self, question: Question) -> Sequence[Mapping[str, Any]] | None:
@@ -283,7 +286,8 @@ class HttpRemote:
         path = f"{name}.pqt"
         try:
             answer = self._ask("HEAD", self._at(path), path)
-        except NotOnRemote:
+        except (NotOnRemote, Forbidden):
+            # stores of objects forbid what is not there
             return None
         answer.close()
         said = answer.headers.get("content-length", "")

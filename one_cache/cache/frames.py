@@ -86,8 +86,8 @@ def one_frame(frame: pd.DataFrame, *, keep_eid: bool = False) -> pd.DataFrame:
     # a column of nothing but null tells pandas nothing
     text = pd.Series(["text"]).dtype
     frame = frame.astype({"rel_path": text, "hash": text})
-    if not frame["default_revision"].isna().any():
-        frame["default_revision"] = frame["default_revision"].astype(bool)
+    flags = frame["default_revision"].astype("boolean")
+    frame["default_revision"] = flags if flags.hasnans else flags.astype("bool")
     for name in ("eid", "id"):
         values = [UUID(text) if text else text for text in frame[name]]
         frame[name] = pd.Series(values, index=frame.index, dtype=object)

@@ -167,7 +167,9 @@ class Naming(Desk):
     def _at(self, place: SessionPlace, catalogue: Catalogue) -> Session:
         found = catalogue.sessions_at(place.subject, place.date, place.number)
         if place.lab:
-            found = [one for one in found if one.lab == place.lab]
+            # where no lab is known, the folder above Subjects is only a folder
+            found = [one for one in found if one.lab in (place.lab, "")]
+            found = [one for one in found if one.lab] or found
         if len(found) > 1:
             listed = ", ".join(one.path for one in found)
             raise InvalidArgument(

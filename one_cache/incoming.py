@@ -333,6 +333,32 @@ def is_abandoned(part: str) -> bool:
     return False
 
 
+def written_as(part: str) -> str:
+    """Give what :func:`place_of` gives for the file that a partial one becomes.
+
+    Parameters
+    ----------
+    part : str
+        Path with ``/`` between its parts.
+    """
+    folder, _, name = part.rpartition("/")
+    found = _PART.fullmatch(name)
+    return f"{folder}/{found['name'] if found else name}"
+
+
+def place_of(path: str) -> str:
+    """Name a file as its partial ones do.
+
+    Examples
+    --------
+    >>> part = "alf/.licks.times.npy.once.0123ab-99-00000000.part"
+    >>> place_of("alf/licks.times.npy") == written_as(part)
+    True
+    """
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{_short(name)}"
+
+
 def _parts(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -30,12 +32,18 @@ class Inventory:
     files : mapping of str to os.stat_result
         By path relative to the root. What the cache keeps for itself is left out: its notes,
         tables, manifest and lists.
-    parts : tuple of str
+    parts : mapping of str to os.stat_result
         Partial files.
+    abandoned : frozenset of str
+        Those among them whose writers are gone.
+    at : float
+        When it was looked at, s since 1970.
     """
 
     files: Mapping[str, os.stat_result]
-    parts: tuple[str, ...] = ()
+    parts: Mapping[str, os.stat_result] = field(default_factory=dict)
+    abandoned: frozenset[str] = frozenset()
+    at: float = 0.0
 
     @classmethod
     def take(cls, root: Path, tables_dir: Path) -> Inventory:
@@ -50,34 +58,30 @@ class Inventory:
         -------
         Inventory
         """
+        at = time.time()
         files: dict[str, os.stat_result] = {}
-        parts = []
+        parts: dict[str, os.stat_result] = {}
         for folder, names, found in os.walk(root):
             names[:] = sorted(name for name in names if name != OWN)
             here = os.path.relpath(folder, root).replace(os.sep, "/")
             prefix = "" if here == "." else f"{here}/"
             own = Path(folder) in (root, tables_dir)
             for name in sorted(found):
-                if name.startswith(".") and name.endswith(".part"):
-                    parts.append(prefix + name)
-                elif not (own and _is_own(name)):
-                    try:
-                        files[prefix + name] = os.stat(os.path.join(folder, name))
-                    except FileNotFoundError:
-                        # removed meanwhile, or a link to nowhere
-                        continue
-        return cls(files, tuple(parts))
+                if own and _is_own(name):
+                    continue
+                is_part = name.startswith(".") and name.endswith(".part")
+                # one that was removed meanwhile, or a link to nowhere
+                with contextlib.suppress(FileNotFoundError):
+                    stats = os.stat(os.path.join(folder, name))
+                    (parts if is_part else files)[prefix + name] = stats
+        abandoned = frozenset(part for part in parts if is_abandoned(str(root / part)))
+        return cls(files, parts, abandoned, at)
 
-    def unfinished(self, root: Path) -> list[Problem]:
+    def unfinished(self) -> list[Problem]:
         """Say what became of each partial file."""
+        gone, here = "left by a process that is gone", "being written"
         return [
-            Problem(
-                "unfinished",
-                path,
-                "left by a process that is gone"
-                if is_abandoned(str(root / path))
-                else "being written",
-            )
+            Problem("unfinished", path, gone if path in self.abandoned else here)
             for path in self.parts
         ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from one_cache.errors import InvalidArgument, OneCacheError
+from one_cache.manifest import FILE_NAME
 from one_cache.recorder import Entry, Recorder, parse_record, read_ids
 from one_cache.records import File
 
@@ -123,6 +124,16 @@ def is_bundle(record: AnyRecord) -> bool:
         return False
     path = Path(record).expanduser()
     return (path / RECORD).is_file() or (path.is_file() and zipfile.is_zipfile(path))
+
+
+def manifest_folder(record: AnyRecord) -> Path | None:
+    """Give the folder of a manifest; None where a record is meant."""
+    if not isinstance(record, (str, Path)):
+        return None
+    path = Path(record).expanduser()
+    if path.name == FILE_NAME:
+        return path.parent
+    return path if (path / FILE_NAME).is_file() and not (path / RECORD).exists() else None
 
 
 def file_of(entry: Entry, *, url: bool = False) -> File:

@@ -16,6 +16,7 @@ from one_cache.bundle.wish import AnyRecord, Wish, file_of, is_bundle, read_wish
 from one_cache.cache.desk import Desk, open_remote
 from one_cache.catalogue import Catalogue, RemoteCatalogue, TableCatalogue, keep_datasets
 from one_cache.errors import (
+    ALFObjectNotFound,
     InvalidArgument,
     NotInCache,
     OneCacheError,
@@ -23,7 +24,7 @@ from one_cache.errors import (
     RemoteError,
     TransferError,
 )
-from one_cache.recorder import Entry
+from one_cache.recorder import Entry, head_of
 from one_cache.records import Dataset, File, Session
 from one_cache.remotes import Body, Listing, Question, Remote
 from one_cache.snapshot import remote_tables
@@ -96,6 +97,18 @@ class Again(Desk):
         ]
         files = tuple(file_of(entry) for entry in entries if entry.path not in errors)
         return Report(files, tuple(problems))
+
+    # -- what is wanted ---------------------------------------------------------------------
+
+    def _wish(self, record: AnyRecord) -> Wish:
+        """Read a record; of a list of ids, what is known of them today."""
+        wish = read_wish(record)
+        if wish.kind:
+            entries, problems = self._entries_of(wish, self._catalogue())
+            if problems:
+                raise ALFObjectNotFound("\n".join(problem.reason for problem in problems))
+            wish = Wish(tuple(entries))
+        return wish if wish.head else replace(wish, head=head_of(self._about()))
 
     # -- where from ------------------------------------------------------------------------
 

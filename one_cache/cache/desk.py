@@ -427,6 +427,17 @@ class Desk:
             at=moment(),
         )
 
+    def _about(self) -> dict[str, Any]:
+        """Give what a record says of this cache."""
+        from one_cache.alf import decoders
+
+        return {
+            "mode": self.mode,
+            "revision_last_before": self.revision_last_before,
+            "remotes": [self.source] if self.source else [],
+            "decoders": decoders(),
+        }
+
     def _as_on_disk(self, entry: Entry) -> Entry:
         """Fill in size and hash, where the tables lack them."""
         noted = self.store.noted(entry.path)

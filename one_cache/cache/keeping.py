@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from one_cache.cache.desk import file_of
@@ -212,17 +211,6 @@ class Keeping(Opening):
                 f"mode {self.mode!r} writes nothing into the cache; save {target.name} elsewhere"
             )
         return self.recorder.save(target, self._about())
-
-    def _about(self) -> dict[str, Any]:
-        """Give what a record says of this cache."""
-        from one_cache.alf import decoders
-
-        return {
-            "mode": self.mode,
-            "revision_last_before": self.revision_last_before,
-            "remotes": [self.source] if self.source else [],
-            "decoders": decoders(),
-        }
 
     # -- shown to people -----------------------------------------------------------------------
 

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from one_cache.bundle.frozen import Frozen, other_tables
-from one_cache.bundle.inventory import Inventory, expected
-from one_cache.bundle.outdated import notices, outdated
 from one_cache.bundle.pack import pack
-from one_cache.bundle.report import Change, Problem, Report
-from one_cache.bundle.verify import verify
-from one_cache.bundle.wish import RECORD, AnyRecord, Wish, file_of, read_wish
-from one_cache.cache.again import Again
+from one_cache.bundle.report import Problem, Report
+from one_cache.bundle.wish import AnyRecord, Wish, file_of
 from one_cache.cache.keeping import Keeping
-from one_cache.catalogue import Catalogue, TableCatalogue
-from one_cache.errors import (
-    ALFObjectNotFound,
-    InvalidArgument,
-    ManifestError,
-    ModeError,
-    OneCacheError,
-)
-from one_cache.manifest import Manifest
-from one_cache.modes import Action, FileState
-from one_cache.recorder import Entry, Recorder, head_of
-from one_cache.remotes import Question
+from one_cache.cache.upkeep import Upkeep
+from one_cache.catalogue import TableCatalogue
+from one_cache.errors import InvalidArgument, OneCacheError
+from one_cache.recorder import Entry, Recorder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,7 +27,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Sharing(Again, Keeping):
+class Sharing(Upkeep, Keeping):
     """What leaves this process, and what is made of a record."""
 
     # -- what is made of a record --------------------------------------------------------------
@@ -142,16 +130,6 @@ class Sharing(Again, Keeping):
             is_here = entry.path not in errors and self.store.path(entry.path).is_file()
             yield entry if entry.hash or not is_here else self._as_on_disk(entry)
 
-    def _wish(self, record: AnyRecord) -> Wish:
-        """Read a record; of a list of ids, what is known of them today."""
-        wish = read_wish(record)
-        if wish.kind:
-            entries, problems = self._entries_of(wish, self._catalogue())
-            if problems:
-                raise ALFObjectNotFound("\n".join(problem.reason for problem in problems))
-            wish = Wish(tuple(entries))
-        return wish if wish.head else replace(wish, head=head_of(self._about()))
-
     def _frozen(self, wish: Wish, release: str | None) -> Frozen:
         """Give tables and manifest of a record."""
         known = TableCatalogue(self.tables)
@@ -165,129 +143,6 @@ class Sharing(Again, Keeping):
             release=release,
             revision_last_before=wish.head.get("revision_last_before"),
         )
-
-    # -- what has become of it -----------------------------------------------------------------
-
-    def outdated(self, record: AnyRecord) -> list[Change]:
-        """Say what of a record is no longer the best there is.
-
-        Parameters
-        ----------
-        record : path-like, Recorder, or sequence of Entry
-            A full record or a bundle.
-
-        Returns
-        -------
-        list of Change
-            In the order of the record: ``gone``, other ``bytes``, a worse ``qc``, ``revised``
-            (a later revision, up to the cut-off of this cache), no longer the ``default``, or a
-            ``notice`` about it. In remote mode the remote is asked, otherwise the tables.
-
-        Raises
-        ------
-        InvalidArgument
-            A list of ids, which does not say what was read.
-
-        Examples
-        --------
-        >>> from tempfile import mkdtemp
-        >>> from one_cache import Cache
-        >>> from one_cache.sample import write_sample_lab
-        >>> lab = write_sample_lab(mkdtemp())
-        >>> cache = Cache(lab.folder)
-        >>> with cache.recording() as recorder:
-        ...     drift = cache.load_dataset(lab.revised[0].eid, "drift.times.npy", revision="2024")
-        >>> [(change.kind, change.after) for change in cache.outdated(recorder)]
-        [('revised', 'alf/probe00/pykilosort/#2024-05-06#/drift.times.npy')]
-        """
-        wish = read_wish(record)
-        if wish.kind:
-            raise InvalidArgument(f"{record} is a list of ids, which does not say what was read")
-        knower = self._catalogue()
-        found = list(
-            outdated(
-                wish.entries,
-                knower.datasets_of,
-                knower.datasets,
-                last_revision=self.revision_last_before,
-            )
-        )
-        found += notices(wish.entries, self._notices(wish.entries, knower))
-        place = {(entry.eid, entry.id): at for at, entry in enumerate(wish.entries)}
-        return sorted(found, key=lambda change: place[change.eid, change.id])
-
-    def _notices(self, entries: Sequence[Entry], knower: Catalogue) -> Sequence[Mapping[str, Any]]:
-        if isinstance(knower, TableCatalogue):
-            names = knower.tables.names()
-            return knower.tables.rows("SELECT * FROM notices") if "notices" in names else ()
-        ids = [entry.id for entry in entries if entry.kind == "dataset"]
-        return self._require_remote().records(Question("notices", {"dataset": ids})) or ()
-
-    # -- every byte ----------------------------------------------------------------------------
-
-    def verify(
-        self,
-        record: AnyRecord | None = None,
-        *,
-        repair: bool = False,
-        threads: int | None = None,
-    ) -> Report:
-        """Hash what is here again, and say what is missing, different, extra or unfinished.
-
-        A run that was interrupted goes on where it stopped.
-
-        Parameters
-        ----------
-        record : path-like, Recorder, or sequence of Entry, optional
-            Only what this record names. In a bundle its own record when not given.
-        repair : bool
-            Fetch again what is missing or different.
-        threads : int, optional
-            As many as there are processors when not given.
-
-        Returns
-        -------
-        Report
-            `files` are right, those that were repaired included. Without a record, what was
-            verified here once and is gone is missing; where there is no remote, all that the
-            tables know must be here.
-
-        Raises
-        ------
-        ModeError
-            `repair`, and the mode of this cache fetches nothing.
-        """
-        if repair and self.policy().on[FileState.MISSING] is not Action.FETCH:
-            raise ModeError(f"mode {self.mode!r} fetches nothing, so nothing can be repaired")
-        own = self.tables_dir / RECORD
-        if record is None and own.is_file():
-            record = own
-        remarks: list[Problem] = []
-        if record is not None:
-            files = [file_of(entry, url=True) for entry in self._wish(record).entries]
-        else:
-            seen = Inventory.take(Path(self.cache_dir), self.tables_dir)
-            known = expected(self.store, self.tables, seen, whole=not self._comes_from)
-            files = list(known.values())
-            remarks = [*seen.extra(known), *seen.unfinished(Path(self.cache_dir))]
-        found = verify(self.store, files, threads=threads, silent=self.silent)
-        if repair and found:
-            bad = {problem.path for problem in found}
-            errors = self.bring([file for file in files if file.path in bad])
-            found = [Problem.of(error, path) for path, error in errors.items()]
-        bad = {problem.path for problem in found}
-        good = tuple(file for file in files if file.path not in bad)
-        return Report(good, (*found, *remarks))
-
-    @property
-    def _comes_from(self) -> tuple[str, ...]:
-        """Where the files can be had again; empty where this folder is their home."""
-        if self.source:
-            return (self.source,)
-        try:
-            return Manifest.read(self.tables_dir).remotes
-        except ManifestError:
-            return ()
 
     # -- other processes -----------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -284,6 +285,41 @@ def test_a_table_that_is_replaced_while_open_is_opened_again(
     assert [one.rel_path for one in tables.datasets_of(EIDS[0])] == ["other.x.npy"]
     assert tables.dataset_names() == ["other.x.npy"]
     assert tables.count("datasets") == 1
+
+
+def test_an_answer_is_never_of_two_versions_of_a_table(tmp_path: Path) -> None:
+    for version in (1, 2):
+        frame = pd.DataFrame(
+            {
+                "eid": EIDS * 400,
+                "id": [new_id() for _ in range(8000)],
+                "rel_path": f"v{version}.x.npy",
+                "hash": [os.urandom(8 * version).hex() for _ in range(8000)],
+            }
+        )
+        frame.to_parquet(tmp_path / f"v{version}", row_group_size=1000)
+    shutil.copy(tmp_path / "v1", tmp_path / "datasets.pqt")
+    code = """
+        import os, shutil, time
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            for version in ("v1", "v2"):
+                shutil.copy(folder / version, folder / "next")
+                os.replace(folder / "next", folder / "datasets.pqt")
+                time.sleep(0.03)
+    """
+    run = script(code, tmp_path)
+    tables = Tables.open(tmp_path, silent=True)
+    asked = 0
+    while run.poll() is None:
+        try:
+            rows = tables.rows("SELECT rel_path, min(length(hash)) AS n FROM datasets GROUP BY 1")
+        except TableChanged:
+            continue  # this machine reads more slowly than that process writes
+        assert rows in ([{"rel_path": "v1.x.npy", "n": 16}], [{"rel_path": "v2.x.npy", "n": 32}])
+        asked += 1
+    assert run.communicate()[1] == ""
+    assert asked
 
 
 def test_a_table_that_is_damaged_while_open_is_an_error_and_heals(tmp_path: Path) -> None:

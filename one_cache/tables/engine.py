@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 MEMORY = "512MB"
 THREADS = 4
 # how DuckDB speaks of a file whose content cannot be read
-_OF_A_FILE = re.compile(r"(?i)parquet|magic bytes|decompress|snappy|zstd|thrift|TProtocol")
+_OF_A_FILE = re.compile(
+    r"(?i)parquet|magic bytes|decompress|snappy|zstd|thrift|TProtocol|what type"
+)
 
 
 def connect(*, memory: str = MEMORY, spill: Path | None = None) -> duckdb.DuckDBPyConnection:

@@ -287,7 +287,10 @@ class RowWriter:
             order = np.argsort(first, kind="stable")
             if (np.diff(first[order]) == 0).any():
                 order = np.lexsort((second, first))
-            self._file.write(entries["row"][order].tobytes())
+            marks = np.zeros(len(order), np.dtype([("prefix", "<u4"), ("row", "<u4")]))
+            marks["prefix"] = first[order] >> 32
+            marks["row"] = entries["row"][order]
+            self._file.write(marks.tobytes())
 
     def _write_distinct(self) -> dict[str, tuple[int, int]]:
         """Write where the texts of each column lie, for columns with few; say where that is."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from one_cache.errors import TableChanged, TableCorrupt
+from one_cache.errors import TableChanged, TableError
 from one_cache.records import Session
 from one_cache.tables import shape
 from one_cache.tables.engine import Engine, as_arrow_table, explained
@@ -23,6 +23,8 @@ from one_cache.tables.schema import LAYOUTS, layout_of, quoted
 logger = logging.getLogger(__name__)
 
 Answer = tuple[list[str], list[tuple[Any, ...]]]
+T = TypeVar("T")
+_ATTEMPTS = 20
 _ADDED = "added"  # schema of the new rows; the views over both are called as the tables
 
 
@@ -196,31 +198,43 @@ class Shelf:
 
     def ask(self, sql: str, params: Sequence[Any] = ()) -> Answer:
         """Ask in SQL; give the columns and the rows of the answer."""
-        edition = self._ready()
-        try:
-            return edition.engine.ask(sql, params)
-        except TableCorrupt as error:
-            # it may have been replaced in the middle of the question
-            if self.current() is edition:
-                raise
-            logger.info("asking again: %s", error)
-            return self._ready().engine.ask(sql, params)
+        return self._steadily(lambda edition: edition.engine.ask(sql, params))
 
     def ask_arrow(self, sql: str, params: Sequence[Any] = ()) -> Any:
         """Ask in SQL; the answer is a ``pyarrow.Table``."""
-        edition = self._ready()
-        with edition.engine.cursor() as cursor, explained("cannot answer"):
-            return as_arrow_table(cursor, sql, params)
+
+        def ask(edition: Edition) -> Any:
+            with edition.engine.cursor() as cursor, explained("cannot answer"):
+                return as_arrow_table(cursor, sql, params)
+
+        return self._steadily(ask)
+
+    def _steadily(self, ask: Callable[[Edition], T]) -> T:
+        """Ask again when a file was replaced meanwhile: what was read may be of two versions."""
+        for _ in range(_ATTEMPTS):
+            edition = self.current()
+            try:
+                self._bring(edition)
+                answer = ask(edition)
+            except TableError as error:
+                if self.current() is edition:
+                    raise
+                logger.info("asking again: %s", error)
+                continue
+            if self.current() is edition:
+                return answer
+        raise TableChanged(f"{self.folder}: the tables change faster than they can be read")
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Any]:
         """Lend a cursor of the engine that knows all that is here."""
-        with self._ready().engine.cursor() as cursor:
+        edition = self.current()
+        self._bring(edition)
+        with edition.engine.cursor() as cursor:
             yield cursor
 
-    def _ready(self) -> Edition:
+    def _bring(self, edition: Edition) -> None:
         """Bring what is new before the engine."""
-        edition = self.current()
         with self.lock:
             waiting = {name: rows for name, rows in edition.waiting.items() if rows}
             missing = {*LAYOUTS, *edition.files, *waiting} - edition.viewed
@@ -234,7 +248,6 @@ class Shelf:
                         cursor.execute(view + self._select(edition, name))
                 edition.viewed |= missing
                 edition.waiting = {}
-        return edition
 
     def _select(self, edition: Edition, name: str) -> str:
         """Give SQL for all rows of a table; a new row hides the one of its key in the file."""

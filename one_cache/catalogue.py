@@ -35,6 +35,11 @@ AGGREGATES = "aggregates"
 class Catalogue(Protocol):
     """Answers questions about sessions and datasets."""
 
+    @property
+    def memory(self) -> Tables | None:
+        """Where the answers are kept in memory; None where they come from there."""
+        ...
+
     def search(self, terms: Mapping[str, Any], *, wildcards: bool) -> list[Session]:
         """Find sessions; see :func:`one_cache.query.search`."""
         ...
@@ -93,7 +98,7 @@ class TableCatalogue:
 
     def __init__(self, tables: Tables, memory: Tables | None = None) -> None:
         self.tables = tables
-        self.memory = memory
+        self.memory: Tables | None = memory
 
     def _sessions(self, found: list[Session]) -> list[Session]:
         if self.memory is not None and found:

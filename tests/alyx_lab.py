@@ -73,7 +73,7 @@ class Lab:
         parts = [one["collection"], one["revision"] and f"#{one['revision']}#", one["name"]]
         if session:
             day, number = session["start_time"][:10], session["number"]
-            parts = [session["subject"], day, f"{number:03d}", *parts]
+            parts = [session["subject"], day, f"{number or 0:03d}", *parts]
         return "/".join(part for part in parts if part)
 
     def address(self, one, repository):

@@ -37,6 +37,7 @@ from one_cache.snapshot import remote_tables
 from one_cache.spec import ALFPath
 from one_cache.store import Store
 from one_cache.tables import Tables
+from one_cache.tables.schema import LAYOUTS
 from one_cache.transfer import fetch
 
 if TYPE_CHECKING:
@@ -221,7 +222,9 @@ class Desk:
         return TableCatalogue(self._remote_tables, memory=self.tables)
 
     def _warn_of_no_tables(self) -> None:
-        if ("no tables", "") not in self._warned and not self.tables.count("sessions"):
+        if ("no tables", "") in self._warned or set(self.tables.names()) - set(LAYOUTS):
+            return
+        if not self.tables.count("sessions"):
             self._warn_once(
                 "no tables",
                 "",

@@ -236,6 +236,9 @@ class Finding(Naming):
         found = catalogue.datasets_of(eid)
         if not found:
             self._session(eid, catalogue)
+        elif catalogue.memory is not None and eid not in self._sessions_seen:
+            # what is saved later is of use only with its session
+            self._sessions_seen.update((one.id, one) for one in catalogue.sessions([eid]))
         return found
 
     def _list_one(

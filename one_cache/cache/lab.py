@@ -263,8 +263,8 @@ class Lab(Loading, Describing):
         Parameters
         ----------
         relation, identifier
-            As for :meth:`list_aggregates`; an identifier that is the whole, or its last part, is
-            taken for that one.
+            As for :meth:`list_aggregates`, but the identifier is whole, or whole but for its
+            first parts: ``"KS014"`` for ``"cortexlab/KS014"``, and never that of ``"KS0145"``.
         dataset, revision, download_only, query_type, mmap, allow_pickle
             As for :meth:`load_dataset`.
 
@@ -282,10 +282,11 @@ class Lab(Loading, Describing):
         """
         from one_cache.alf import load_file
 
-        found = self._aggregates(query_type, relation, identifier)
-        found = [one for one in found if is_exactly(identifier, one.rel_path)] or found
+        known = self._aggregates(query_type, relation, None)
+        found = [
+            one for one in known if is_exactly(identifier, one.rel_path, wildcards=self.wildcards)
+        ]
         if not found:
-            known = self._aggregates(query_type, relation, None)
             places = {aggregate_place(one.rel_path)[1] for one in known}
             places |= {place.rpartition("/")[2] for place in places}
             raise ALFObjectNotFound(

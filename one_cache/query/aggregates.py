@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from one_cache.query.patterns import Pattern, text_test
+from one_cache.query.patterns import Pattern, expression, text_test
 from one_cache.records import Dataset
 
 
@@ -65,8 +66,21 @@ def choose_aggregates(
     return [one for one, (over, which) in places if over == relation.casefold() and fits(which)]
 
 
-def is_exactly(identifier: str, rel_path: str) -> bool:
-    """Whether an aggregate is of this identifier, or of one that ends with it.
+def is_exactly(identifier: str, rel_path: str, *, wildcards: bool = True) -> bool:
+    """Whether an aggregate is of this identifier, whole or without its first parts.
+
+    Parameters
+    ----------
+    identifier : str
+        ``"KS014"`` or ``"cortexlab/KS014"``.
+    rel_path : str
+        Path of the aggregate.
+    wildcards : bool
+        Whether `identifier` is a regular expression.
+
+    Returns
+    -------
+    bool
 
     Examples
     --------
@@ -75,5 +89,8 @@ def is_exactly(identifier: str, rel_path: str) -> bool:
     >>> is_exactly("KS01", "aggregates/Subjects/lab/KS014/a.b.pqt")
     False
     """
-    whole = aggregate_place(rel_path)[1].casefold()
-    return f"/{whole}".endswith(f"/{identifier.casefold().strip('/')}")
+    parts = aggregate_place(rel_path)[1].split("/")
+    tails = ["/".join(parts[start:]) for start in range(len(parts))]
+    asked = identifier.strip("/")
+    pattern = expression(asked if wildcards else re.escape(asked), re.IGNORECASE)
+    return any(pattern.fullmatch(tail) for tail in tails)

@@ -122,6 +122,19 @@ def test_a_change_of_a_function_that_is_used_counts_too(monkeypatch):
     assert fingerprint(_uses_step) != before
 
 
+def test_a_function_without_a_source_counts_by_its_code(tmp_path):
+    def made(text, name):
+        space = {}
+        exec(compile(text, str(name), "exec"), space)
+        return fingerprint(space["job"])
+
+    page = tmp_path / "page.md"
+    page.write_text("# A page with (one bracket that is open\n" * 3)
+    one, two = ("def job(cache, key):\n    return key + %d\n" % n for n in (1, 2))
+    for name in ("<input>", page):
+        assert made(one, name) == made(one, name) != made(two, name)
+
+
 def test_values_that_a_function_encloses_count():
     def made(offset):
         return lambda cache, key: key + offset

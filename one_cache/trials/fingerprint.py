@@ -9,6 +9,7 @@ import functools
 import hashlib
 import inspect
 import textwrap
+import tokenize
 import types
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -217,7 +218,7 @@ def _source(function: Any) -> str:
     """Give the text of a function or class; of one that was made without a file, its code."""
     try:
         text = textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError, IndentationError, SyntaxError):
+    except (OSError, TypeError, SyntaxError, tokenize.TokenError):
         text = ""
     # code that was compiled under the name of another file would show its lines
     if function.__name__ == "<lambda>" and "lambda" in text:

@@ -130,7 +130,7 @@ def test_a_function_without_a_source_counts_by_its_code(tmp_path):
 
     page = tmp_path / "page.md"
     page.write_text("# A page with (one bracket that is open\n" * 3)
-    one, two = ("def job(cache, key):\n    return key + %d\n" % n for n in (1, 2))
+    one, two = (f"def job(cache, key):\n    return key + {n}\n" for n in (1, 2))
     for name in ("<input>", page):
         assert made(one, name) == made(one, name) != made(two, name)
 

@@ -30,7 +30,7 @@ FLOORS = {
         "remotes",
         "trials",
     ],
-    2: ["alf", "query", "manifest", "recorder", "transfer", "workers", "team", "relation"],
+    2: ["alf", "query", "manifest", "recorder", "transfer", "workers", "team", "depot", "relation"],
     3: ["catalogue", "snapshot", "index", "bundle", "remotes.alyx", "remotes.web"],
     4: ["cache"],
     5: ["ecephys", "neuprint", "datajoint", "rig", "trials.results"],

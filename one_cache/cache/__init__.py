@@ -115,7 +115,7 @@ def _one(address: str | None, cutoff: str | None, options: tuple[tuple[str, Any]
         return Cache(**given)
     found = settings.credentials(address, **access) if any(access.values()) else None
     cache = Cache(remote=address, access=found, **given)
-    settings.remember_url(address)
+    settings.remember_url(settings.without_credentials(address))
     return cache
 
 

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-from one_cache.cache.desk import file_of
+from one_cache.cache.desk import file_of, open_remote
 from one_cache.cache.opening import Opening
 from one_cache.catalogue import AGGREGATES, TableCatalogue, keep_datasets
+from one_cache.depot import save_tables
 from one_cache.errors import CacheWarning, ModeError
 from one_cache.manifest import Manifest, TablePin, now
 from one_cache.recorder import Recorder
@@ -31,7 +32,7 @@ class Keeping(Opening):
 
     def save_cache(
         self, save_dir: str | Path | None = None, clobber: bool = False
-    ) -> dict[str, Path]:
+    ) -> dict[str, Path] | dict[str, str]:
         """Write the tables: what was on disk, and all records that questions brought.
 
         Tables that are there already are merged with, row by row, under a lock.
@@ -39,16 +40,20 @@ class Keeping(Opening):
         Parameters
         ----------
         save_dir : path-like, optional
-            Folder; the cache's own when not given.
+            Folder, or an address that takes tables (``s3://bucket/prefix``); the cache's own
+            folder when not given.
         clobber : bool
             Replace what is there instead.
 
         Returns
         -------
         dict of str to pathlib.Path
-            The file of each table. Empty in a fixed cache that is asked to save into itself:
-            what it holds is what is there.
+            The file of each table, or its address as text. Empty in a fixed cache that is asked
+            to save into itself: what it holds is what is there.
         """
+        if "://" in str(save_dir):
+            place = open_remote(str(save_dir))
+            return save_tables(self.tables, place, clobber=clobber, silent=self.silent)
         folder = Path(save_dir).expanduser().absolute() if save_dir else self.tables_dir
         if self._is_own(folder):
             _log.info("mode %s writes nothing into %s", self.mode, folder)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from one_cache.cache.desk import Desk
+from one_cache.cache.desk import Desk, open_remote
 from one_cache.cache.packed import read_state, tag_folder, unpacked, write_state
 from one_cache.catalogue import RemoteCatalogue, TableCatalogue
-from one_cache.errors import CacheWarning, InvalidArgument, QueryNotCached
+from one_cache.depot import bring_tables
+from one_cache.errors import CacheWarning, InvalidArgument, ModeError, QueryNotCached
 from one_cache.remotes import Question, Remote
 from one_cache.tables import Tables
 
@@ -34,7 +35,8 @@ class Opening(Desk):
         ----------
         tables_dir : path-like, optional
             Folder that holds tables, for instance what :meth:`save_cache` wrote; with a `tag` in
-            remote mode, the folder for them.
+            remote mode, the folder for them. Or an address (``s3://bucket/prefix``), whose tables
+            are merged with those of this cache.
         clobber : bool
             Bring the remote's tables even if those that are here are of the same date.
         tag : str, optional
@@ -45,8 +47,10 @@ class Opening(Desk):
         Raises
         ------
         InvalidArgument
-            The database has no such tag (the nearest ones are told), or other tables lie in
-            `tables_dir`.
+            The database has no such tag (the nearest ones are told), other tables lie in
+            `tables_dir`, or there are none at that address.
+        ModeError
+            A fixed cache, and an address.
         QueryNotCached
             The mode asks nobody, and the tables of that tag are not here.
         TransferFailed
@@ -57,6 +61,13 @@ class Opening(Desk):
         CacheWarning
             There are no tables.
         """
+        if "://" in str(tables_dir):
+            if not self.policy().writes:
+                raise ModeError(
+                    f"mode {self.mode!r} writes nothing into the cache, tables neither"
+                )
+            bring_tables(open_remote(str(tables_dir)), self.tables_dir, silent=self.silent)
+            tables_dir = self.tables_dir
         folder = Path(tables_dir).expanduser().absolute() if tables_dir else None
         asks = self.policy().asks
         if asks and tag is None and folder is None:

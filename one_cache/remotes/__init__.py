@@ -148,6 +148,7 @@ _REGISTRY: dict[str, str] = {
     # an Alyx server or a plain one: the first question finds out
     "http": "one_cache.remotes.web:WebRemote",
     "https": "one_cache.remotes.web:WebRemote",
+    "s3": "one_cache.remotes.s3:S3Remote",
     "zip": "one_cache.remotes.archive:ZipRemote",
 }
 

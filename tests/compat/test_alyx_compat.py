@@ -4,6 +4,7 @@ ONE-api runs in a process of its own, with a home of its own; it writes what it 
 JSON. The known differences are those of the table in ``docs/alyx.md``.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -13,11 +14,12 @@ from importlib.util import find_spec
 import pytest
 from alyx_double import AlyxDouble
 
-from one_cache import settings
+from one_cache import Cache, errors, settings
 from one_cache.errors import InvalidArgument
 from one_cache.records import File
 from one_cache.remotes import Question
 from one_cache.remotes.alyx import AlyxRemote
+from one_cache.settings import Credentials
 
 pytestmark = pytest.mark.skipif(not find_spec("one"), reason="ONE-api is not installed")
 
@@ -28,6 +30,15 @@ S8 = "e0e8294e-b521-4df0-9c9e-8b68b4a75090"
 PID = "716dad76-6127-4c5e-9352-14d62c1aa197"
 DID = "0718304d-0da5-49d8-9f47-c0fa497fd237"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
+S3 = "f974e06f-681c-4141-af80-46f2d3f1d67f"
+TAG = "2024_Q2_Test_et_al"
+KEYS = ("session", "name", "model", "serial", "json")
+DESCRIBED = ("id", "name", "description", "filename_pattern")
+LEFT, BODY = "_ibl_leftCamera.times.npy", "_ibl_bodyCamera.times.npy"
+SPIKES = "alf/probe00/pykilosort/spikes.times.npy"
+NOT_FOUND = "one way to say it, with what is near"
+REASON = "the message has the reason"
+VERIFIED = "wrong bytes are never given"
 
 ONE_SIDE = """
 import hashlib, json, logging, sys, warnings
@@ -51,6 +62,9 @@ def plain(value):
 
 def content(path):
     return hashlib.md5(open(path, "rb").read()).hexdigest()
+
+def tables():
+    return one._cache
 
 answers = {}
 for case in json.load(sys.stdin):
@@ -154,7 +168,113 @@ def call(method, /, *args, **kwargs):
     return f"one.{method}({', '.join(inside)})"
 
 
+# the same script through ONE-api and through our cache, with the same answers
+SCRIPT = [
+    f"one.pid2eid({PID!r})",
+    f"one.eid2pid({S1!r})",
+    f"one.eid2pid({S1!r}, name='probe01')",
+    f"[one.search_insertions(name='probe00', details=True)[1][0][key] for key in {KEYS}]",
+    f"[[one[key] for key in {KEYS}] for one in one.eid2pid({S1!r}, details=True)[2]]",
+    f"sorted(one.eid2pid({S1!r}, details=True)[2][0]['datasets'])",
+    "one.search_insertions(subject='KS014', details=True)[1][0]['session_info']['subject']",
+    "one.list_aggregates('subjects').index.tolist()",
+    "one.list_aggregates('subjects')['identifier'].tolist()",
+    "len(one.list_aggregates('tags'))",
+    "len(one.list_aggregates('subjects', 'KS015'))",
+    "one.load_aggregate('subjects', 'KS014')['choice'].tolist()",
+    "one.load_aggregate('Subjects', 'cortexlab/KS014', '_ibl_subjectTrials.table').shape",
+    f"[one.describe_dataset('spikes.times')[key] for key in {DESCRIBED}]",
+    "sorted(kind['name'] for kind in one.describe_dataset())",
+    "one.describe_revision('2024-05-06', full=True)['description']",
+    f"one.dataset2type({DID!r})",
+    f"one.type2datasets({S1!r}, 'spikes.times')",
+    f"one.type2datasets({S1!r}, ['spikes.times', 'spikes.amps'])",
+    f"len(one.type2datasets({S1!r}, 'spikes.times', details=True))",
+    f"one.path2url(one.eid2path({S1!r}) / 'alf' / 'licks.times.npy')",
+    *(f"one.list_datasets({eid!r})" for eid in (S1, S6, S7, S8)),
+    f"one.list_datasets({S1!r}, '*wheel*')",
+    f"one.list_datasets({S1!r}, collection='*probe00*', filename={{'object': 'spikes'}})",
+    f"one.list_datasets({S1!r}, qc='CRITICAL', details=True)['file_size'].sum()",
+    f"sorted(one.list_collections({S1!r}))",
+    f"sorted(one.list_revisions({S6!r}))",
+    "one.describe_dataset('licks.times.npy')['name']",
+    f"one.eid2path({S1!r}).relative_to(one.cache_dir).as_posix()",
+    "one.path2eid('KS014/2023-03-10/001')",
+    f"one.eid2ref({S6!r}, as_dict=False)",
+    "one.ref2eid('2023-03-10_1_KS014')",
+    "one.to_eid({'subject': 'KS014', 'date': '2023-03-10', 'sequence': 2})",
+    f"[one.get_details({S1!r})[key] for key in ('subject', 'lab', 'number', 'task_protocol')]",
+    f"str(one.get_details([{S1!r}, {S6!r}])[1]['date'])",
+    "[(one['subject'], one['number'], str(one['date'])) "
+    "for one in one.search(subject='KS014', details=True)[1]]",
+    "'KS014' in one.list_subjects()",
+    f"content(one.load_dataset({S1!r}, 'licks.times.npy', download_only=True))",
+    f"content(one.load_dataset({S6!r}, 'drift.times.npy', download_only=True))",
+    f"content(one.load_dataset({S6!r}, 'drift.times.npy', revision='2024-05-05', "
+    "download_only=True))",
+    f"one.load_dataset({S1!r}, 'licks.times')[:9].tolist()",
+    f"one.load_object({S1!r}, 'wheel')['position'][:9].tolist()",
+    f"sorted(one.load_object({S1!r}, 'spikes', collection='alf/probe00*'))",
+    f"sorted(one.load_collection({S1!r}, 'alf/probe00/pykilosort'))",
+    f"one.load_dataset_from_id({DID!r})[:9].tolist()",
+    f"len(one.load_datasets({S1!r}, ['licks.times.npy', '_ibl_trials.table.pqt'])[0])",
+]
+
+# what ONE-api gives, what our cache gives, and why; the table in docs/alyx.md says the same
+OTHERWISE = [
+    (f"len(one.list_datasets({S3!r}))", 16, 18, "known, and `exists` is False"),
+    (f"one.eid2pid({S8!r})", [None, None], [[], []], "there are none"),
+    (f"one.pid2eid({UNKNOWN!r})", [None, None], "ALFObjectNotFound", NOT_FOUND),
+    (f"one.eid2pid({UNKNOWN!r})", [None, None], "SessionNotFound", NOT_FOUND),
+    (f"one.eid2path({UNKNOWN!r})", None, "SessionNotFound", NOT_FOUND),
+    ("one.ref2eid('2000-01-01_1_KS014')", "AssertionError", "SessionNotFound", NOT_FOUND),
+    (f"one.get_details({UNKNOWN!r})", "AttributeError", "SessionNotFound", NOT_FOUND),
+    (f"one.list_datasets({UNKNOWN!r})", "HTTPError", "SessionNotFound", NOT_FOUND),
+    ("one.describe_revision('2000-01-01')", None, "ALFObjectNotFound", NOT_FOUND),
+    ("one.describe_dataset('no.such')", "ValueError", "ALFObjectNotFound", NOT_FOUND),
+    ("len(one.describe_revision('2024-05-06'))", "TypeError", 4, "it is given, not printed"),
+    (f"one.load_dataset({S3!r}, {LEFT!r})", "ALFObjectNotFound", "NotOnServer", REASON),
+    (f"one.load_dataset({S1!r}, {LEFT!r})", "ALFObjectNotFound", "QCExcluded", REASON),
+    (f"one.load_dataset({S3!r}, {BODY!r})", "HTTPError", "NotOnRemote", REASON),
+    (f"len(one.load_dataset({S3!r}, '_ibl_trials.included'))", 200, "HashMismatch", VERIFIED),
+    (f"len(one.load_dataset({S3!r}, '_ibl_wheelMoves.intervals'))", 200, "SizeMismatch", VERIFIED),
+    (
+        f"one.path2url(one.eid2path({S1!r}) / {SPIKES!r})[-10:]",
+        "ALFObjectNotFound",
+        "737ab0.npy",
+        "a path names one file, whatever others are called",
+    ),
+    ("len(one.load_aggregate('subjects', 'KS01'))", 200, "ALFObjectNotFound", "not of KS014"),
+    ("len(one.search_insertions(name=['probe00', 'probe01']))", 0, 4, "a list is any of it"),
+    ("len(one.search_insertions(subject='KS0'))", 0, 3, "part of a name"),
+    ("one.search_insertions(nope=1)", "ValueError", "UnknownSearchTerm", "a ValueError too"),
+    ("one.search(nope=1)", "ValueError", "UnknownSearchTerm", "a ValueError too"),
+    (
+        f"len(one.load_collection({S6!r}, 'alf/probe00/pykilosort', revision='2024-05-06'))",
+        "ALFObjectNotFound",
+        3,
+        "the revision",
+    ),
+    (f"[one.load_cache(tag={TAG!r}), len(tables()['datasets'])][1]", 85, 18, "that tag"),
+    ("len(str(one.load_cache(tag='2024_Q2_Test'))) > 9", True, "InvalidArgument", NOT_FOUND),
+]
+
+# said in another way
+PAIRS = [
+    (
+        f"sorted(one['id'] for one in one.get_details({S1!r}, full=True)"
+        "['data_dataset_session_related'])",
+        f"sorted(one.get_details({S1!r}, full=True).index.get_level_values('id'))",
+    ),
+    (
+        f"one.get_details({S6!r}, full=True)['start_time']",
+        f"one.get_details({S6!r}, full=True)['start_time'].iloc[0]",
+    ),
+]
+
 CASES = [
+    *SCRIPT,
+    *(theirs for theirs, _ in PAIRS),
     *(call("search", query_type="remote", **terms) for terms in SEARCHES),
     *(call("search", query_type="remote", **terms) for terms, *_ in DIFFERENT),
     *(call("search_insertions", **terms) for terms in INSERTIONS),
@@ -176,6 +296,7 @@ CASES = [
     f"content(one.load_dataset({S6!r}, 'drift.times.npy', download_only=True))",
     "content(one.load_aggregate('subjects', 'KS014', download_only=True))",
 ]
+AFTER = [case for case, *_ in OTHERWISE]
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +323,8 @@ def theirs(alyx, tmp_path_factory):
     (home / ".one" / ".caches").write_text(json.dumps(caches))
     done = subprocess.run(
         [sys.executable, "-c", ONE_SIDE, alyx.url, str(home / "cache"), "secret-of-root"],
-        input=json.dumps(CASES),
+        # the last ones replace its tables
+        input=json.dumps([*CASES, *AFTER]),
         capture_output=True,
         text=True,
         env={**os.environ, "HOME": str(home), "APPDATA": str(home)},
@@ -333,8 +455,6 @@ def test_details_are_the_same(theirs, ask):
 
 
 def test_addresses_and_bytes_are_the_same(theirs, ask, remote):
-    import hashlib
-
     def content(row, head):
         file = File(f"{head}{row['rel_path']}", url=row["extra"]["data_url"], id=row["id"])
         with remote.open(file) as body:
@@ -347,3 +467,113 @@ def test_addresses_and_bytes_are_the_same(theirs, ask, remote):
     (row,) = (one for one in rows if one["default_revision"])
     assert content(row, "x/") == theirs[CASES[-2]]
     assert content(ask("aggregates")[0], "") == theirs[CASES[-1]]
+
+
+# -- the cache -----------------------------------------------------------------------------------
+
+
+def open_cache(alyx, folder):
+    settings.save_credentials(alyx.data_url, Credentials(*alyx.data_login))
+    access = Credentials("root", alyx.users["root"])
+    return Cache(folder, remote=alyx.url, access=access, silent=True)
+
+
+@pytest.fixture(scope="module")
+def cache(alyx, tmp_path_factory):
+    """Our cache on the same server; settings of its own, as it outlives those of a test."""
+    folder = tmp_path_factory.mktemp("ours")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONE_CACHE_CONFIG", str(folder / "config"))
+        one = open_cache(alyx, folder / "cache")
+        one.load_dataset(S1, "licks.times.npy")
+        yield one
+
+
+def plain(value):
+    """Give an answer as the process of ONE-api writes its own."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value if isinstance(value, (int, float, bool, type(None))) else str(value)
+
+
+def content(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def answer(cache, case):
+    names = {"one": cache, "content": content, "tables": lambda: {"datasets": cache.datasets}}
+    return plain(eval(case, names))
+
+
+@pytest.mark.parametrize("case", SCRIPT)
+def test_a_call_of_the_cache_gives_the_same(theirs, cache, case):
+    got = theirs[case]
+    assert not (isinstance(got, dict) and "error" in got), got
+    assert answer(cache, case) == got
+
+
+@pytest.mark.parametrize(("case", "here"), PAIRS)
+def test_a_call_of_the_cache_gives_the_same_in_another_form(theirs, cache, case, here):
+    assert answer(cache, here) == theirs[case]
+
+
+@pytest.mark.parametrize("terms", [*SEARCHES, *(one[0] for one in DIFFERENT)], ids=str)
+def test_a_search_of_the_cache_is_that_of_its_remote(cache, ask, terms):
+    assert answer(cache, call("search", **terms)) == ours(ask, "sessions", terms)
+
+
+@pytest.mark.parametrize("terms", INSERTIONS, ids=str)
+def test_a_search_of_the_cache_finds_the_same_insertions(theirs, cache, terms):
+    case = call("search_insertions", **terms)
+    assert answer(cache, case) == theirs[case]
+
+
+@pytest.mark.parametrize("case", RESTS, ids=str)
+def test_the_database_of_the_cache_gives_the_same_records(theirs, cache, case):
+    *args, filters = case
+    got = cache.alyx.rest(*args, **filters)
+    expected = theirs[call("alyx.rest", *args, **filters)]
+    assert (list(got) if args[1] == "list" else got) == expected
+
+
+@pytest.mark.parametrize(("case", "one_api", "here", "why"), OTHERWISE)
+@pytest.mark.filterwarnings("ignore::one_cache.errors.ALFWarning")
+def test_where_the_cache_differs_it_is_for_a_reason(theirs, alyx, cache, case, one_api, here, why):
+    got = theirs[case]
+    assert (got["error"] if isinstance(got, dict) and "error" in got else got) == one_api
+    if isinstance(here, str) and here.isidentifier():
+        kind = getattr(errors, here)
+        with pytest.raises(kind) as raised:
+            answer(cache, case)
+        assert type(raised.value) is kind, why
+    else:
+        assert answer(cache, case) == here, why
+
+
+def test_one_api_reads_what_the_cache_saved(alyx, tmp_path):
+    """Also the tables that only we have do not disturb it."""
+    cache = open_cache(alyx, tmp_path)
+    cache.load_dataset(S1, "licks.times.npy")
+    cache.eid2pid(S1)
+    cache.describe_dataset("spikes.times")
+    cache.describe_revision("2024-05-06")
+    cache.list_aggregates("subjects")
+    names = {"aggregates", "dataset_types", "insertions", "notices", "questions", "revisions"}
+    assert names < set(cache.save_cache())
+    code = (
+        "import sys; from one.api import One; one = One(sys.argv[1]); "
+        "print(len(one.list_datasets(sys.argv[2])), len(one._cache['insertions']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), S1],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["21", "2"]

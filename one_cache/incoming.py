@@ -12,7 +12,6 @@ import errno
 import os
 import random
 import re
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from one_cache import hashes
 from one_cache.errors import HashMismatch, SizeMismatch, StoreError, TransferFailed
 from one_cache.notes import Note
 from one_cache.records import File
-from one_cache.root import Root, file_mode, follow
+from one_cache.root import Root, file_mode, follow, room
 
 # from this size on, a cut transfer is continued by the next process and a file has its own lock
 BIG = 4 << 20
@@ -251,7 +250,7 @@ class Incoming:
             # found before the transfer rather than after it
             self._discard()
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        size, free = self.file.size, shutil.disk_usage(self._folder).free
+        size, free = self.file.size, room(self._folder)
         # what is there of it is copied first and then makes room
         free += sum(os.path.getsize(part) for part in self._leftovers())
         if size is not None and size > free:

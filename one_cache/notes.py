@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -138,7 +137,7 @@ def merge(path: str, changes: Mapping[str, Note | None]) -> None:
         else:
             kept[name] = [*note[:3], *note.hashes]
     text = json.dumps({"version": 1, "files": kept}, separators=(",", ":"))
-    beside = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    beside = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.part"
     try:
         with open(beside, "xb") as file:
             folder = os.stat(os.path.dirname(path))

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import shutil
 import stat
 from hashlib import blake2b
 from pathlib import Path
@@ -151,8 +150,7 @@ class Root:
         advice = _ADVICE.get(error.errno or 0, "See whether the disk is well and still mounted")
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             with contextlib.suppress(OSError):
-                free = shutil.disk_usage(self.folder).free
-                reason = f"{reason} ({free / 1e6:,.1f} MB free)"
+                reason = f"{reason} ({room(str(self.folder)) / 1e6:,.1f} MB free)"
         return StoreError(f"{where}{self.folder} refuses: {reason}. {advice}.", error.errno)
 
     def _name(self, name: str, folder: str, path: str) -> str:
@@ -176,6 +174,14 @@ class _Explained(contextlib.AbstractContextManager[None]):
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, OneCacheError):
             raise self._root.explain(error, self._what) from error
+
+
+def room(folder: str) -> int:
+    """Give the bytes that are free on the disk of a folder."""
+    # brings three compressors along
+    import shutil
+
+    return shutil.disk_usage(folder).free
 
 
 def file_mode(folder: os.stat_result) -> int:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import select
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -15,11 +14,14 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from one_cache.errors import InvalidArgument, RemoteError, TransferFailed
 from one_cache.remotes.wire import Cut, Head, Wire
+
+if TYPE_CHECKING:
+    import ssl
 
 _SHORT = 1 << 15  # bytes that are read rather than to connect anew
 _IDLE = 1.0  # s, after which it is worth to look whether the server has closed
@@ -385,9 +387,10 @@ def explain(error: OSError, origin: Origin) -> TransferFailed | RemoteError:
     host = origin.host
     if isinstance(error, (TransferFailed, RemoteError)):
         return error
-    if isinstance(error, ssl.SSLCertVerificationError):
+    if type(error).__name__ == "SSLCertVerificationError":
+        why = getattr(error, "verify_message", "")
         return RemoteError(
-            f"the certificate of {host} is not trusted: {error.verify_message}. If your institute "
+            f"the certificate of {host} is not trusted: {why}. If your institute "
             "signs its own, name its bundle in REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
         )
     if isinstance(error, socket.gaierror):
@@ -489,6 +492,9 @@ def _context() -> ssl.SSLContext:
 @lru_cache(maxsize=4)
 def _context_of(bundle: str | None, file: str | None, folder: str | None) -> ssl.SSLContext:
     """Make a context; `file` and `folder` are read by OpenSSL and part of the key only."""
+    # ten milliseconds, and not every server wants it
+    import ssl
+
     try:
         if bundle:
             is_folder = os.path.isdir(bundle)

@@ -7,7 +7,6 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -345,6 +344,10 @@ def _retry_after(answer: Answer) -> float | None:
     text = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text):
         return float(text)
+    if not text:
+        return None
+    from email.utils import parsedate_to_datetime
+
     with contextlib.suppress(ValueError, TypeError):
         until = parsedate_to_datetime(text)
         now = parsedate_to_datetime(answer.headers.get("date", ""))

@@ -41,7 +41,7 @@ class Choosing(Finding):
         """Choose the one dataset that a name means; a path names one revision exactly."""
         name, collection, revision, has_folder = split_name(name, collection, revision)
         if has_folder or is_path:
-            return self._exact_dataset(datasets, str(name), qc)
+            return self._exact_dataset(datasets, str(name), qc, whole=is_path)
         asked = name if isinstance(name, str) else "/".join(map(str, name.values()))
         found: list[Dataset] = []
         for candidate in self._readings(name):
@@ -71,9 +71,12 @@ class Choosing(Finding):
             yield name
 
     def _exact_dataset(
-        self, datasets: Sequence[Dataset], path: str, qc: str | int | QC
+        self, datasets: Sequence[Dataset], path: str, qc: str | int | QC, *, whole: bool
     ) -> Dataset:
-        """Choose a dataset by its relative path, the revision folder included."""
+        """Choose a dataset by its relative path, the revision folder included.
+
+        Unless it is a `whole` one, it may leave out the first folders.
+        """
         pattern = path
         if self.wildcards and path.rpartition("/")[2].count(".") == 1:
             pattern = f"{path}.*"
@@ -81,6 +84,11 @@ class Choosing(Finding):
         folder = None if "/" in path else ""
         chosen = self._filter(pattern, folder, folder, qc)
         found = chosen(datasets)
+        if whole:
+            fits = query.whole_match(pattern, wildcards=self.wildcards)
+            found = [one for one in found if fits(one.rel_path)]
+        # rather the path itself than one that ends so
+        found = [one for one in found if one.rel_path == path] or found
         if not found:
             raise self._not_found(path, datasets, chosen, None)
         if len(found) > 1:

@@ -12,7 +12,7 @@ from one_cache.errors import (
     ALFMultipleObjectsFound,
     ALFMultipleRevisionsFound,
     ALFWarning,
-    InvalidArgument,
+    UnknownPart,
     near_misses,
 )
 from one_cache.query.patterns import Pattern, listed, part_match, whole_match
@@ -30,8 +30,9 @@ class Filter:
     ----------
     filename : str, sequence of str, mapping or None
         A file name with or without wildcards, several (any may fit), or ALF parts by name
-        (``{"object": "wheel", "extension": "npy"}``). A name with a ``/`` is a whole relative
-        path.
+        (``{"object": "wheel", "extension": "npy"}``; an object may have its namespace with it,
+        ``_ibl_wheel``, and an attribute its timescale, ``times_bpod``). A name with a ``/`` is a
+        relative path, or what one ends with after a folder.
     collection, revision : str, sequence of str or None
         Patterns of the whole folder; None fits all, and only an empty text fits "none".
     qc : QC
@@ -86,7 +87,7 @@ class Filter:
             tests.append((fits, "/" in str(name)))
         # a slash may also be one that an expression excludes: the name is tried all the same
         return lambda dataset: any(
-            fits(dataset.name) or (has_slash and fits(dataset.rel_path))
+            any(map(fits, _endings(dataset.rel_path))) if has_slash else fits(dataset.name)
             for fits, has_slash in tests
         )
 
@@ -94,7 +95,7 @@ class Filter:
         known = ("namespace", "object", "attribute", "timescale", "extra", "extension")
         for name in parts:
             if name not in known:
-                raise InvalidArgument(
+                raise UnknownPart(
                     f"unknown part {name!r} of a file name; there are: {', '.join(known)}."
                     + near_misses(name, known)
                 )
@@ -111,9 +112,25 @@ class Filter:
             found = filename_parts(dataset.name, as_dict=True, assert_valid=False)
             if found.get("object") is None:
                 return False
-            return all(test(found[name] or "") for name, test in tests.items())
+            return all(any(map(test, _spellings(found, name))) for name, test in tests.items())
 
         return fits
+
+
+def _endings(path: str) -> list[str]:
+    """Give a path and what it ends with after each of its folders."""
+    parts = path.split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]
+
+
+def _spellings(parts: Mapping[str, str | None], name: str) -> list[str]:
+    """Give a part of a file name alone, and with what belongs to it."""
+    part = parts[name] or ""
+    if name == "object" and parts["namespace"]:
+        return [part, f"_{parts['namespace']}_{part}"]
+    if name == "attribute" and parts["timescale"]:
+        return [part, f"{part}_{parts['timescale']}"]
+    return [part]
 
 
 def _unrevised(dataset: Dataset) -> str:

@@ -228,3 +228,28 @@ def write_as_ours(lab, tables):
     mine.add("datasets", [Dataset(**{**row, "qc": QC.read(row["qc"])}) for row in lab.datasets])
     mine.save(tables)
     mine.close()
+
+
+def small_lab(folder, sessions, datasets):
+    """Write a lab that is given: sessions by name, and a name and a path for each dataset.
+
+    What is not given is as plain as can be; `on_disk` says whether the file is there.
+    """
+    lab = Lab(folder, [], [], {})
+    for i, (name, given) in enumerate(sessions.items()):
+        row = {"lab": "lab", "subject": name, "date": dt.date(2024, 1, 1 + i), "number": 1}
+        row |= {"task_protocol": "", "projects": "", **given}
+        lab.sessions.append({"id": str(uuid.UUID(int=i + 1, version=4)), **row})
+    by_name = dict(zip(sessions, lab.sessions, strict=True))
+    for i, (name, rel_path, given) in enumerate(datasets):
+        session, given = by_name[name], dict(given)
+        path = folder / lab.path_of(session) / rel_path
+        write_content(Random(i), path)
+        content = path.read_bytes()
+        if not given.pop("on_disk", True):
+            path.unlink()
+        row = {"eid": session["id"], "id": str(uuid.UUID(int=1000 + i, version=4))}
+        row |= {"rel_path": rel_path, "file_size": len(content), "exists": True, "qc": "NOT_SET"}
+        row |= {"hash": hashlib.md5(content).hexdigest(), FLAGS: True, **given}
+        lab.datasets.append(row)
+    return lab

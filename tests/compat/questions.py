@@ -37,8 +37,11 @@ class Question:
 class Draw:
     """Draws questions that make sense for one lab."""
 
-    def __init__(self, lab, random, *, wildcards):
+    def __init__(self, lab, random, *, wildcards, flags=True):
         self.lab = lab
+        self.flags = ("ignore_qc_not_set", "keep_eid_index")
+        if flags:
+            self.flags += ("default_revisions_only",)
         self.random = random
         self.wildcards = wildcards
         self.star = "*" if wildcards else ".*"
@@ -50,9 +53,9 @@ class Draw:
         return self.random.random() < share
 
     def prefix(self, text):
-        """A pattern that `text` fits by its beginning."""
-        start = text[: self.random.randint(1, len(text))] if text else ""
-        return self.literal(start) + self.star
+        """A pattern that `text` fits by its beginning, which no part beside it has in it."""
+        start = text[: self.random.randint(min(3, len(text)), len(text))]
+        return self.literal(start.rstrip("/")) + self.star
 
     def literal(self, text):
         return text if self.wildcards else re.escape(text)
@@ -235,7 +238,7 @@ class Draw:
             if self.chance(0.25):
                 some = (*LEVELS, 30, 50, "warning", "10")
                 options["qc"] = self.random.choice(some)
-            for flag in ("ignore_qc_not_set", "default_revisions_only", "keep_eid_index"):
+            for flag in self.flags:
                 if self.chance(0.2):
                     options[flag] = True
         return Question(call, args, options)

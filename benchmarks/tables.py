@@ -49,9 +49,16 @@ def measure(name, call, repeat=5):
     found[name] = sorted(times)[len(times) // 2]
     return result
 
+def peak():
+    # Linux counts what the parent held when it started this process; the kernel's own mark does not
+    try:
+        marks = dict(line.split(":") for line in open("/proc/self/status"))
+        return int(marks["VmHWM"].split()[0]) / 1024
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
 def end():
-    scale = 1024 if sys.platform == "linux" else 1024**2
-    found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    found["peak"] = peak()
     print(json.dumps(found))
 
 folder, eid, subject = sys.argv[1:4]

@@ -305,7 +305,11 @@ def read_record(path: Path) -> tuple[dict[str, Any], list[Entry]]:
     OneCacheError
         It is no record, or one of a later layout.
     """
-    return parse_record(path.read_text(encoding="utf-8"), path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OneCacheError(f"{path} cannot be read as a record: {error}") from error
+    return parse_record(text, path)
 
 
 def parse_record(text: str, path: Path) -> tuple[dict[str, Any], list[Entry]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from one_cache.bundle.clean import Plan, carry_out, make_plan, read_age, read_size
@@ -139,6 +140,7 @@ class Upkeep(Again):
         older_than: str | float | dt.timedelta | None = None,
         max_size: str | int | None = None,
         dry_run: bool = False,
+        confirm: Callable[[Plan], bool] = lambda plan: True,
     ) -> Plan:
         """Remove files that can be had again, and that nothing kept needs.
 
@@ -154,6 +156,8 @@ class Upkeep(Again):
             So much may stay, ``"200G"`` or bytes; files that were not used for longest go.
         dry_run : bool
             Only give the plan.
+        confirm : callable
+            Shown the plan before anything goes; nothing does unless it gives True.
 
         Returns
         -------
@@ -185,7 +189,11 @@ class Upkeep(Again):
             older_than=None if older_than is None else read_age(older_than),
             max_size=None if max_size is None else read_size(max_size),
         )
-        return plan if dry_run else carry_out(plan, seen, self.store)
+        if dry_run:
+            return plan
+        # what is not agreed to stays
+        agreed = plan if confirm(plan) else replace(plan, removals=(), kept=plan.kept + plan.freed)
+        return carry_out(agreed, seen, self.store)
 
     def _needed(self, keep: AnyRecord | Sequence[AnyRecord]) -> set[str]:
         """Give the paths of what must stay."""

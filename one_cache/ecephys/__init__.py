@@ -9,6 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from one_cache.ecephys.behavior import (
+        VisualBehaviorNeuropixelsProjectCache,
+        VisualBehaviorOphysProjectCache,
+        project_cache,
+    )
+    from one_cache.ecephys.cloud import OutdatedManifestWarning
     from one_cache.ecephys.csvfiles import (
         read_csv,
         read_metrics_csv,
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from one_cache.ecephys.filters import UNIT_FILTER_DEFAULTS
     from one_cache.ecephys.joins import count_owned, get_grouped_uniques
     from one_cache.ecephys.lims import DbCredentials, Lims
-    from one_cache.ecephys.missing import MissingData
+    from one_cache.ecephys.missing import MissingData, UnknownProbe
     from one_cache.ecephys.project import EcephysProjectCache
     from one_cache.ecephys.session import EcephysSession
     from one_cache.ecephys.warehouse import Warehouse
@@ -35,10 +41,15 @@ _WHERE = {
     "Lims": "lims",
     "ManifestVersionError": "disk",
     "MissingData": "missing",
+    "OutdatedManifestWarning": "cloud",
     "UNIT_FILTER_DEFAULTS": "filters",
+    "UnknownProbe": "missing",
+    "VisualBehaviorNeuropixelsProjectCache": "behavior",
+    "VisualBehaviorOphysProjectCache": "behavior",
     "Warehouse": "warehouse",
     "count_owned": "joins",
     "get_grouped_uniques": "joins",
+    "project_cache": "behavior",
     "read_csv": "csvfiles",
     "read_metrics_csv": "csvfiles",
     "read_movie": "csvfiles",
@@ -56,10 +67,15 @@ __all__ = [
     "Lims",
     "ManifestVersionError",
     "MissingData",
+    "OutdatedManifestWarning",
     "UNIT_FILTER_DEFAULTS",
+    "UnknownProbe",
+    "VisualBehaviorNeuropixelsProjectCache",
+    "VisualBehaviorOphysProjectCache",
     "Warehouse",
     "count_owned",
     "get_grouped_uniques",
+    "project_cache",
     "read_csv",
     "read_metrics_csv",
     "read_movie",

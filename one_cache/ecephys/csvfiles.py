@@ -116,8 +116,7 @@ def parse_csv(data: bytes, index: str, where: str) -> pd.DataFrame:
             f"{where}: ends within a line, after {lines} whole ones: it is not all there"
         )
     try:
-        # in one piece: types would otherwise depend on where the pieces meet
-        frame = pd.read_csv(io.BytesIO(data), index_col=index, low_memory=False)
+        frame = read_exactly(io.BytesIO(data), index_col=index)
     except (ValueError, UnicodeDecodeError) as error:
         raise ContentError(f"{where}: is no table with a column {index!r}: {error}") from error
     if not pd.api.types.is_integer_dtype(frame.index.dtype):
@@ -126,6 +125,30 @@ def parse_csv(data: bytes, index: str, where: str) -> pd.DataFrame:
         twice = frame.index[frame.index.duplicated()][0]
         raise ContentError(f"{where}: row {twice} is there twice")
     return frame.sort_index()
+
+
+def read_exactly(source: Any, **options: Any) -> pd.DataFrame:
+    """Read a CSV file in one piece, every number as it stands there.
+
+    Parameters
+    ----------
+    source : path-like or file
+        What to read.
+    **options
+        As for :func:`pandas.read_csv`.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    import pandas as pd
+
+    if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
+        # before, pandas rounded the 16th digit, unless told not to
+        options["float_precision"] = "round_trip"
+    # in pieces, types would depend on where the pieces meet
+    frame: pd.DataFrame = pd.read_csv(source, low_memory=False, **options)
+    return frame
 
 
 def write_from_stream(path: str | Path, stream: Iterable[bytes]) -> None:

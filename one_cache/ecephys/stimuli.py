@@ -352,6 +352,7 @@ def masked(table: pd.DataFrame, invalid: pd.DataFrame) -> pd.DataFrame:
         The hidden rows are called ``invalid_presentation`` and are NaN otherwise.
     """
     import numpy as np
+    import pandas as pd
 
     hidden = np.zeros(len(table), dtype=bool)
     starts, stops = table["start_time"].to_numpy(), table["stop_time"].to_numpy()
@@ -362,10 +363,10 @@ def masked(table: pd.DataFrame, invalid: pd.DataFrame) -> pd.DataFrame:
     table = table.copy()
     for column in table.columns:
         if column not in ("start_time", "stop_time"):
-            values = table[column].to_numpy()
-            values = values.astype("float64" if values.dtype.kind in "iu" else values.dtype)
+            numbers = table[column].dtype.kind in "iuf"
+            values = table[column].to_numpy(dtype="float64" if numbers else object, copy=True)
             values[hidden] = INVALID if column == "stimulus_name" else np.nan
-            table[column] = values
+            table[column] = pd.Series(values, index=table.index, dtype=values.dtype)
     return table
 
 
@@ -378,7 +379,7 @@ def without_unused(table: pd.DataFrame) -> pd.DataFrame:
         column
         for column in table.columns
         if table[column].isna().all()
-        or table[column].dtype == object
+        or table[column].dtype.kind == "O"
         and any((table[column].astype(str) == text).all() for text in ("", NULL))
     ]
     return table.drop(columns=unused)

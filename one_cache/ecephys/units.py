@@ -47,7 +47,16 @@ _UNIT_COLUMNS = (
     "velocity_below",
     "waveform_duration",
 )
-_NEEDED = ("peak_channel_id", "quality", "amplitude_cutoff", "presence_ratio", "isi_violations")
+_NEEDED = (
+    "peak_channel_id",
+    "quality",
+    "amplitude_cutoff",
+    "presence_ratio",
+    "isi_violations",
+    "local_index",
+    "cluster_id",
+    "firing_rate",
+)
 _UNIT_NAMES = {
     **{old: new for old, new in WAVEFORM_NAMES.items() if old not in ("duration", "halfwidth")},
     "description": "probe_description",
@@ -199,11 +208,14 @@ class Units:
         for column in _NEEDED:
             if column not in table.columns:
                 raise ContentError(f"{self._nwb.path}: its units have no {column!r}")
+        for column in _UNIT_COLUMNS:
+            if column not in table.columns:
+                # older files lack some of the metrics
+                table[column] = float("nan")
         table["row"] = range(len(table))
         probe = table["peak_channel_id"].map(self._channels["probe_id"])
         rows = pd.concat([table[probe == one] for one in self._probes.index])
-        columns = [*(name for name in _UNIT_COLUMNS if name in rows.columns), "row"]
-        ordered: pd.DataFrame = rows[columns]
+        ordered: pd.DataFrame = rows[[*_UNIT_COLUMNS, "row"]]
         return ordered
 
     def _wanted(self, unit_filter: UnitFilter, *, filter_by_validity: bool) -> Any:

@@ -4,10 +4,13 @@ import io
 import json
 import shutil
 import stat
+import subprocess
+import sys
 import threading
 import warnings
 import zipfile
 from collections import Counter
+from pathlib import Path
 from uuid import UUID
 
 import numpy as np
@@ -772,3 +775,33 @@ def test_what_a_cache_saved_goes_on_elsewhere(alyx, cache, tmp_path):
     local = Cache(moved)
     assert local.load_object(S1, "wheel")["position"].size
     assert local.eid2pid(S1) == cache.eid2pid(S1)
+
+
+# -- the example ---------------------------------------------------------------------------------
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "alyx_session.py"
+
+
+def run_example(*options):
+    command = [sys.executable, "-W", "ignore", str(EXAMPLE), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_example_runs_by_itself():
+    found = run_example()
+    assert found["session"] == "2024-05-10_1_ZFM-01577"
+    assert found["trials"] == 200
+    assert not settings.config_folder().exists()
+
+
+def test_the_example_gives_the_same_on_any_server_in_every_mode(alyx, tmp_path):
+    settings.save_credentials(alyx.data_url, Credentials(*alyx.data_login))
+    options = [alyx.url, "--cache-dir", str(tmp_path), "--subject", "^KS014$"]
+    login = ["--username", "root", "--password", alyx.users["root"]]
+    found = run_example(*options, *login)
+    assert found["aggregates of the subject"] == 1
+    with alyx.away():
+        for mode in ("local", "fixed"):
+            assert run_example(*options, "--mode", mode) == found

@@ -205,7 +205,10 @@ def _listing(folder: str, before: str = "") -> Listing:
                 if entry.name[0] != ".":
                     found += _listing(entry.path, f"{before}{entry.name}/")
             elif entry.is_file():
-                stat = entry.stat()
+                try:
+                    stat = entry.stat()
+                except FileNotFoundError:
+                    continue  # removed since the folder was listed
                 found.append((before + entry.name, stat.st_size, stat.st_mtime_ns))
     if not before:
         found.sort()

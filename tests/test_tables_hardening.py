@@ -56,7 +56,7 @@ def script(code: str, *given: object, **options: object) -> subprocess.Popen[str
 
 
 def left_behind(folder: Path) -> list[str]:
-    return [path.name for path in folder.rglob("*") if ".part" in path.name]
+    return [path.name for path in folder.rglob("*") if ".draft" in path.name]
 
 
 # -- processes -------------------------------------------------------------------------------

@@ -171,7 +171,9 @@ class Asking:
         from one_cache.tables.frames import as_known
 
         key = layout_of(name, self.columns(name)).key
-        order = f" ORDER BY {', '.join(map(quoted, key))}" if key else ""
+        file = self._shelf.current().files.get(name)
+        sorted_ = file is not None and file.shaped and not self._shelf.memory.rows(name)
+        order = "" if sorted_ or not key else f" ORDER BY {', '.join(map(quoted, key))}"
         return as_known(name, self.frame(f"SELECT * FROM {quoted(name)}{order}"), key)
 
     def session(self, eid: str) -> Session | None:

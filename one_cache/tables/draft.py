@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MEMORY = 200  # MB of each stream; a sort that needs more goes to the disk
 _SORTING = 12e-6  # MB for each row: what DuckDB needs to merge the parts that it sorted
 _UNKNOWN = 50_000_000  # rows of a stream that does not say how many it has
-PARTS = ".*.part*"
+DRAFTS = ".*.draft*"
 """Names of what a killed process may have left."""
 
 
@@ -43,9 +43,9 @@ class Draft:
 
     def __init__(self, folder: Path, name: str, bar: Progress) -> None:
         stem = f".{name}.{os.getpid()}-{secrets.token_hex(4)}"
-        self.table = folder / f"{stem}.part"
-        self._rows_path = folder / f"{stem}.part-rows"
-        self._spill = folder / f"{stem}.part-spill"
+        self.table = folder / f"{stem}.draft"
+        self._rows_path = folder / f"{stem}.draft-rows"
+        self._spill = folder / f"{stem}.draft-spill"
         self._name = name
         self._bar = bar
         self._rows: RowWriter | None = None

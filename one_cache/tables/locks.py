@@ -38,7 +38,8 @@ def locked(path: Path) -> Iterator[bool]:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
+        # whoever may write in the folder may take the lock
+        lock = FileLock(path, mode=0o666)
         try:
             lock.acquire(timeout=_PATIENCE)
         except Timeout:

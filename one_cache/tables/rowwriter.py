@@ -9,8 +9,8 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
@@ -31,6 +31,7 @@ from one_cache.tables.rowfile import (
 logger = logging.getLogger(__name__)
 
 _REMEMBERED = 250_000  # texts; further ones are written again rather than held in memory
+_SPOOLED = 1 << 20  # bytes that are kept in memory before a file is made for them
 _VOCABULARY = 65_536  # distinct texts; of columns with more, none are listed
 _ENTRY = np.dtype([("id", ">u8", 2), ("row", "<u4")])
 _DASHES = (8, 13, 18, 23)
@@ -112,10 +113,10 @@ class RowWriter:
 
     def __init__(self, path: Path, schema: Any, key: Sequence[str]) -> None:
         self._path = path
-        self._file: BinaryIO = path.open("wb")  # noqa: SIM115
+        self._file: IO[bytes] = path.open("wb")  # noqa: SIM115
         self._file.write(MAGIC)
-        self._heap = TemporaryFile(dir=path.parent)  # noqa: SIM115
-        self._aside = [TemporaryFile(dir=path.parent) for _ in range(16)]  # noqa: SIM115
+        self._heap = self._temporary()
+        self._aside = [self._temporary() for _ in range(16)]
         self._heap_size = 0
         self._offsets: dict[str, int] = {}
         self._distinct: dict[str, set[int]] = {}
@@ -126,6 +127,9 @@ class RowWriter:
         self._grouped = len(key) == 2
         self._stored = list(self._kinds)[1:] if self._grouped else list(self._kinds)
         self._dtype = np.dtype([field for name in self._stored for field in self._fields_of(name)])
+
+    def _temporary(self) -> IO[bytes]:
+        return SpooledTemporaryFile(_SPOOLED, dir=str(self._path.parent))  # noqa: SIM115
 
     def __enter__(self) -> RowWriter:
         return self

@@ -11,7 +11,7 @@ from typing import Any
 from one_cache.errors import StoreError
 from one_cache.progress import progress
 from one_cache.tables import shape
-from one_cache.tables.draft import PARTS, Draft
+from one_cache.tables.draft import DRAFTS, Draft
 from one_cache.tables.engine import Engine, explained
 from one_cache.tables.files import SUFFIX, Stamp, TableFile, fingerprint, open_file
 from one_cache.tables.locks import locked, sweep
@@ -80,7 +80,7 @@ def save(folder: Path, wanted: Sequence[Wanted], *, silent: bool = False) -> dic
     written = {}
     with locked(hidden / "tables.lock") as alone:
         if alone:
-            sweep(hidden, PARTS)
+            sweep(hidden, DRAFTS)
         for one in wanted:
             try:
                 written[one.name] = _write(folder, one, silent=silent)

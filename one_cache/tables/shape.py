@@ -126,10 +126,10 @@ def shaped(
 
 def _make(file: TableFile, place: Path, *, alone: bool, silent: bool) -> None:
     from one_cache.progress import progress
-    from one_cache.tables.draft import PARTS, Draft
+    from one_cache.tables.draft import DRAFTS, Draft
 
     if alone:
-        sweep(place, f".{file.name}{PARTS}")
+        sweep(place, f".{file.name}{DRAFTS[1:]}")
     mark = fingerprint(file.path)
     kinds = kinds_of(file.name, file.kinds)
     order = () if file.shaped else layout_of(file.name, list(kinds)).key

@@ -89,7 +89,11 @@ class Tables(Asking):
                     f"got {got}"
                 )
         shelf = Shelf(
-            folder, writable=writable, silent=silent, pinned=pins is not None, large=large
+            None if folder is None else Path(folder),
+            writable=writable,
+            silent=silent,
+            pinned=pins is not None,
+            large=large,
         )
         shelf.open()
         return cls(shelf)

@@ -50,7 +50,7 @@ def measure(name, call, repeat=5):
     return result
 
 def peak():
-    # what Linux tells of a process includes what its parent held; this mark does not
+    # getrusage includes what the parent held when it forked; this mark does not
     try:
         marks = dict(line.split(":") for line in open("/proc/self/status"))
         return int(marks["VmHWM"].split()[0]) / 1024

@@ -19,6 +19,10 @@ from one_cache.records import File, Session
 from one_cache.root import OWN
 from one_cache.store import Store
 from one_cache.tables import Tables
+from one_cache.tables.schema import LAYOUTS, quoted
+
+_PINS = {"id", "path", "size", "hash"}
+"""Columns of a table of another kind whose rows pin a file each."""
 
 _AT_ONCE = 500  # sessions whose datasets are asked for together
 
@@ -131,6 +135,17 @@ def files_of_tables(tables: Tables, folders: Collection[str] | None = None) -> I
             path = f"{place}{row['rel_path']}"
             yield File(path, row["file_size"], row["hash"] or None, id=row["id"])
         chosen = list(islice(eids, _AT_ONCE))
+    yield from _files_of_others(tables)
+
+
+def _files_of_others(tables: Tables) -> Iterator[File]:
+    """Give the files that tables of other kinds pin: answers of servers, say."""
+    for name in tables.names():
+        if name in LAYOUTS or not _PINS.issubset(tables.columns(name)):
+            continue
+        sql = f"SELECT id, path, size, hash FROM {quoted(name)} WHERE path <> '' AND hash <> ''"
+        for row in tables.rows(sql):
+            yield File(row["path"], row["size"], row["hash"], id=str(row["id"]))
 
 
 def expected(store: Store, tables: Tables, seen: Inventory, *, whole: bool) -> dict[str, File]:

@@ -210,14 +210,20 @@ class RemoteCatalogue:
         Whom to ask.
     memory : Tables
         Where the answers are kept in memory, for ``save_cache``.
+    no_cache : bool
+        Ask in any case, whatever answers the remote keeps.
     """
 
-    def __init__(self, remote: Remote, memory: Tables) -> None:
+    def __init__(self, remote: Remote, memory: Tables, *, no_cache: bool = False) -> None:
         self.remote = remote
         self.memory = memory
+        self._always: Mapping[str, Any] = {"no_cache": True} if no_cache else {}
+
+    def _answer(self, table: str, /, **terms: Any) -> Sequence[Mapping[str, Any]] | None:
+        return self.remote.records(Question(table, {**terms, **self._always}))
 
     def _ask(self, table: str, /, **terms: Any) -> Sequence[Mapping[str, Any]]:
-        rows = self.remote.records(Question(table, terms))
+        rows = self._answer(table, **terms)
         if rows is None:
             raise RemoteError(
                 f"{self.remote.name} carries no tables and answers no questions about {table}"
@@ -295,7 +301,7 @@ class RemoteCatalogue:
 
     def known(self, kind: str) -> list[Row]:
         """See :class:`Catalogue`."""
-        answer = self.remote.records(Question(kind))
+        answer = self._answer(kind)
         if answer is None:
             raise QueryNotCached(f"{self.remote.name} knows nothing of {kind}")
         rows = [_flat(row) for row in answer]
@@ -307,10 +313,10 @@ class RemoteCatalogue:
         """See :class:`Catalogue`."""
         return True
 
-    def bring_tag(self, tag: str, *, no_cache: bool = False) -> None:
+    def bring_tag(self, tag: str) -> None:
         """Bring the datasets of a tag, and their sessions, into memory."""
-        found = self._datasets(tag=tag, no_cache=no_cache)
-        self._sessions(id=sorted({one.eid for one in found if one.eid}), no_cache=no_cache)
+        found = self._datasets(tag=tag)
+        self._sessions(id=sorted({one.eid for one in found if one.eid}))
 
     def _note(self, *questions: str) -> None:
         """Keep that these were answered completely."""

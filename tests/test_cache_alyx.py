@@ -475,6 +475,23 @@ def test_a_database_that_is_away_is_answered_for_by_what_it_said(alyx, cache, co
     assert connect(alyx).load_dataset(S1, "wheel.position").size
 
 
+def test_a_block_can_ask_in_any_case(alyx, cache):
+    assert len(cache.search(subject="KS014")) == 3
+    licks = cache.load_dataset(S1, "licks.times.npy")
+    alyx.lab.sessions[S5]["subject"] = "KS014"
+    alyx.asked.clear()
+    assert len(cache.search(subject="KS014")) == 3
+    np.testing.assert_array_equal(cache.load_dataset(S1, "licks.times.npy"), licks)
+    assert not alyx.asked
+    with cache.no_cache():
+        assert len(cache.search(subject="KS014")) == 4
+        cache.load_dataset(S1, "licks.times.npy")
+    assert {"/sessions", "/datasets", "/data-notices"} == set(alyx.paths())
+    assert len(cache.search(subject="KS014")) == 4
+    with alyx.away(), cache.no_cache(), pytest.raises(TransferFailed, match="cannot be reached"):
+        cache.search(subject="KS014")
+
+
 def _grow_old(cache, hours=3):
     for path in (cache.cache_dir / ".one_cache" / "responses").rglob("*"):
         if path.is_file():
@@ -645,6 +662,13 @@ def test_the_tables_of_a_tag_are_those_of_the_tag_alone(connect, packed):
             assert ids(local) == tagged(alyx)
             with pytest.raises(QueryNotCached, match="'Brainwidemap' are not in"):
                 local.load_cache(tag="Brainwidemap")
+            # what the server said of the tag still serves
+            cache.load_cache()
+            assert ids(cache) == tagged(alyx)
+            cache.freeze()
+            fixed = connect(alyx, mode="fixed", tables_dir=cache.tables_dir)
+            fixed.load_cache(tag=TAG)
+            assert ids(fixed) == tagged(alyx)
         with pytest.warns(CacheWarning, match="no access tables"):
             cache.load_cache(cache.cache_dir)
         assert cache.tables_dir == cache.cache_dir

@@ -18,10 +18,10 @@ from one_cache.errors import (
     StoreError,
     TransferFailed,
 )
-from one_cache.incoming import BIG
 from one_cache.modes import FileState
 from one_cache.records import File
 from one_cache.store import Store
+from one_cache.store.incoming import BIG
 
 REL = "lab/Subjects/KS014/2019-12-06/001/alf/#2024-05-06#/spikes.times.npy"
 

@@ -11,15 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from one_cache import notes
 from one_cache.errors import HashMismatch, OneCacheError, SizeMismatch, TransferFailed
-from one_cache.incoming import BIG
 from one_cache.modes import FileState
-from one_cache.notes import Note
 from one_cache.records import File
 from one_cache.remotes import Body
 from one_cache.remotes.wire import Wire
-from one_cache.store import Store
+from one_cache.store import Store, notes
+from one_cache.store.incoming import BIG
+from one_cache.store.notes import Note
 from one_cache.transfer import fetch
 
 quickly = settings(

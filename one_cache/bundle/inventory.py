@@ -12,12 +12,12 @@ from pathlib import Path
 
 from one_cache.bundle.report import Problem
 from one_cache.bundle.wish import RECORD
-from one_cache.incoming import is_abandoned
 from one_cache.manifest import FILE_NAME
-from one_cache.notes import session_of
 from one_cache.records import File, Session
-from one_cache.root import OWN
 from one_cache.store import Store
+from one_cache.store.incoming import is_abandoned
+from one_cache.store.notes import session_of
+from one_cache.store.root import OWN
 from one_cache.tables import Tables
 from one_cache.tables.schema import LAYOUTS, quoted
 

@@ -21,8 +21,8 @@ from one_cache.progress import Progress, progress
 from one_cache.recorder import write_record
 from one_cache.records import File
 from one_cache.remotes.folder import FolderRemote
-from one_cache.root import OWN
 from one_cache.store import Store
+from one_cache.store.root import OWN
 from one_cache.transfer import fetch
 
 _CHUNK = 1 << 20

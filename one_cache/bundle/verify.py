@@ -16,10 +16,10 @@ from one_cache import hashes
 from one_cache.bundle.report import Problem
 from one_cache.errors import OneCacheError
 from one_cache.modes import FileState
-from one_cache.notes import Note
 from one_cache.progress import Progress, progress
 from one_cache.records import File
 from one_cache.store import Store
+from one_cache.store.notes import Note
 
 SO_FAR = ".one_cache/verify.jsonl"
 """What a run has found good so far, relative to the root; removed at its end."""

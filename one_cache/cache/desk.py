@@ -107,6 +107,7 @@ class Desk:
         self._hashed: set[str] = set()
         self._remote_tables: Tables | None = None
         self._sessions_seen: dict[str, Session] = {}
+        self._no_cache = False
         self.manifest: Manifest | None = None
         self.tables = self._open_tables(self.tables_dir, version)
         self.store = Store(self.cache_dir, writable=self.policy().writes)
@@ -218,7 +219,7 @@ class Desk:
         if self._remote_tables is None:
             self._remote_tables = remote_tables(remote, self.store, silent=self.silent)
         if self._remote_tables is None:
-            return RemoteCatalogue(remote, self.tables)
+            return RemoteCatalogue(remote, self.tables, no_cache=self._no_cache)
         return TableCatalogue(self._remote_tables, memory=self.tables)
 
     def _warn_of_no_tables(self) -> None:

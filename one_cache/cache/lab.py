@@ -6,7 +6,8 @@ the same answer; what the tables lack is a ``QueryNotCached`` that names it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -56,6 +57,28 @@ class Lab(Loading, Describing):
         if client is None:
             raise ModeError(f"{self.source} is no Alyx database, and has no endpoints to ask")
         return client
+
+    @contextmanager
+    def no_cache(self) -> Iterator[None]:
+        """Ask the remote in any case within a ``with`` block; what it answers is kept anew.
+
+        Examples
+        --------
+        >>> from tempfile import mkdtemp
+        >>> from one_cache import Cache
+        >>> from one_cache.sample import write_sample_lab
+        >>> cache = Cache(mkdtemp(), remote=str(write_sample_lab(mkdtemp()).folder), silent=True)
+        >>> with cache.no_cache():
+        ...     len(cache.search(subject="^KS014$"))
+        3
+        """
+        before = self._no_cache
+        self._no_cache, self._remote_tables, self._known_notices = True, None, None
+        self._sessions_seen.clear()
+        try:
+            yield
+        finally:
+            self._no_cache = before
 
     # -- probes ------------------------------------------------------------------------------
 

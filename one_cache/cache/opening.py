@@ -139,7 +139,7 @@ class Opening(Desk):
         if url is None:
             # the server packs everything or nothing: its records are asked for
             tables = Tables.open(None, silent=self.silent)
-            RemoteCatalogue(remote, tables).bring_tag(tag, no_cache=again)
+            RemoteCatalogue(remote, tables, no_cache=again).bring_tag(tag)
             tables.save(folder, clobber=True)
         elif again or not _has_tables(folder) or state != read_state(folder):
             with unpacked(remote, self.store, url, silent=self.silent) as tables:

@@ -33,7 +33,7 @@ from one_cache.modes import Action, FileState
 from one_cache.recorder import Entry
 from one_cache.records import File
 from one_cache.remotes import Body, Remote
-from one_cache.retry import backoff
+from one_cache.transfer.retry import backoff
 
 _log = logging.getLogger(__name__)
 

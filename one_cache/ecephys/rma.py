@@ -22,7 +22,7 @@ from one_cache.errors import InvalidArgument, RemoteError, TransferFailed
 from one_cache.records import File
 from one_cache.remotes.connections import Connections
 from one_cache.remotes.http import HttpRemote
-from one_cache.retry import backoff
+from one_cache.transfer.retry import backoff
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from one_cache.errors import Forbidden, RemoteError, ServerTimeout, TransferFailed
-from one_cache.retry import backoff
+from one_cache.transfer.retry import backoff
 
 _log = logging.getLogger(__name__)
 

@@ -22,17 +22,17 @@ from one_cache.errors import (
     TransferErrors,
     TransferFailed,
 )
-from one_cache.incoming import Incoming
-from one_cache.ledger import as_on_disk
 from one_cache.modes import FileState
-from one_cache.notes import Note
 from one_cache.progress import progress
 from one_cache.records import File
 from one_cache.remotes import Body, Remote
 from one_cache.remotes.connections import Connections
-from one_cache.retry import Attempts
 from one_cache.store import Store
-from one_cache.workers import Job, Work
+from one_cache.store.incoming import Incoming
+from one_cache.store.ledger import as_on_disk
+from one_cache.store.notes import Note
+from one_cache.transfer.retry import Attempts
+from one_cache.transfer.workers import Job, Work
 
 _log = logging.getLogger(__name__)
 _THREADS = 16

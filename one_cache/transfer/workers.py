@@ -15,16 +15,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from one_cache.errors import OneCacheError, RemoteError, TransferFailed
-from one_cache.incoming import BIG
-from one_cache.ledger import as_on_disk
 from one_cache.locks import Lock
 from one_cache.modes import FileState
-from one_cache.notes import Note
 from one_cache.progress import Progress
 from one_cache.records import File
 from one_cache.remotes.connections import Connections
 from one_cache.store import Store
-from one_cache.team import Team
+from one_cache.store.incoming import BIG
+from one_cache.store.ledger import as_on_disk
+from one_cache.store.notes import Note
+from one_cache.transfer.team import Team
 
 _log = logging.getLogger(__name__)
 _FLUSH = 2.0  # s after which the notes of a unit that is still under way are written

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from one_cache.root import file_mode, follow
+from one_cache.store.root import file_mode, follow
 
 _log = logging.getLogger(__name__)
 _SESSION = re.compile(r"(?:.*/)?\d{4}-\d\d-\d\d/\d{1,3}(?=/|$)")

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from one_cache import hashes
 from one_cache.errors import StoreError
-from one_cache.incoming import Incoming, Remember, clean, parts_of
-from one_cache.ledger import Ledger, judge
 from one_cache.locks import Lock
 from one_cache.modes import FileState
-from one_cache.notes import Note
 from one_cache.records import File
-from one_cache.root import Root
+from one_cache.store.incoming import Incoming, Remember, clean, parts_of
+from one_cache.store.ledger import Ledger, judge
+from one_cache.store.notes import Note
+from one_cache.store.root import Root
 
 _CHUNK = 1 << 20
 

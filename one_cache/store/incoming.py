@@ -21,9 +21,9 @@ from types import TracebackType
 
 from one_cache import hashes
 from one_cache.errors import HashMismatch, SizeMismatch, StoreError, TransferFailed
-from one_cache.notes import Note
 from one_cache.records import File
-from one_cache.root import Root, file_mode, follow, room
+from one_cache.store.notes import Note
+from one_cache.store.root import Root, file_mode, follow, room
 
 # from this size on, a cut transfer is continued by the next process and a file has its own lock
 BIG = 4 << 20

@@ -9,11 +9,12 @@ import stat
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from one_cache import hashes, notes
+from one_cache import hashes
 from one_cache.modes import FileState
-from one_cache.notes import Note, Raw
 from one_cache.records import File
-from one_cache.root import OWN, Root
+from one_cache.store import notes
+from one_cache.store.notes import Note, Raw
+from one_cache.store.root import OWN, Root
 
 _log = logging.getLogger(__name__)
 _LOCKS = 16  # held for the time of a rename, so sessions may share them

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from one_cache.errors import StoreError
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 logger = logging.getLogger(__name__)
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _PATIENCE = 10.0  # seconds after which the log says what is being waited for
 
 
@@ -34,6 +40,16 @@ def locked(path: Path) -> Iterator[bool]:
     StoreError
         The folder cannot be written.
     """
+    lock = _acquired(path)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _acquired(path: Path) -> BaseFileLock | None:
+    """Wait for a lock; give None where the file system has none."""
     from filelock import FileLock, Timeout
 
     try:
@@ -46,14 +62,12 @@ def locked(path: Path) -> Iterator[bool]:
             logger.warning("waiting for another process that writes in %s", path.parent)
             lock.acquire()
     except NotImplementedError:
-        yield False
-        return
+        return None
     except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
         raise StoreError(f"{path.parent}: cannot be written: {error}", error.errno) from error
-    try:
-        yield True
-    finally:
-        lock.release()
+    return lock
 
 
 def sweep(folder: Path, pattern: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from one_cache.errors import InvalidArgument
@@ -58,9 +57,27 @@ def read_row(name: str, record: Session | Dataset | Mapping[str, Any]) -> Row:
     {'id': 'ab', 'name': 'probe00'}
     """
     if isinstance(record, (Session, Dataset)):
-        values = {item.name: getattr(record, item.name) for item in fields(record)}
+        row = _row_of(record)
     else:
-        values = dict(record)
+        row = _row_of_mapping(name, record)
+    for column in ("id", "rel_path"):
+        if column in row and not row[column] and column in layout_of(name).needed:
+            raise InvalidArgument(f"cannot add to the table of {name}: no {column!r} in {row}")
+    return row
+
+
+def _row_of(record: Session | Dataset) -> Row:
+    """Give the row of a record, whose values have their types already."""
+    row: Row = dict(vars(record))
+    row.update(row.pop("extra"))
+    row["id"] = row["id"].lower()
+    if isinstance(record, Dataset):
+        row.update(eid=record.eid.lower(), qc=record.qc.name)
+    return row
+
+
+def _row_of_mapping(name: str, record: Mapping[str, Any]) -> Row:
+    values = dict(record)
     extra = values.pop("extra", None)
     if isinstance(extra, Mapping):
         values.update(extra)
@@ -74,9 +91,6 @@ def read_row(name: str, record: Session | Dataset | Mapping[str, Any]) -> Row:
         raise InvalidArgument(f"cannot add to the table of {name}: {error}") from error
     texts = (column for column, kind in layout.columns.items() if kind == "VARCHAR")
     row.update((column, "") for column in texts if row[column] is None and column != "hash")
-    for column in ("id", "rel_path"):
-        if column in layout.needed and not row[column]:
-            raise InvalidArgument(f"cannot add to the table of {name}: no {column!r} in {row}")
     return row
 
 

@@ -16,10 +16,12 @@ those that give their result in random order give it in a stable one. Needs neup
     client     the client, standing on a cache
     functions  functions with a hand from us
     holdings   what a cache holds: the table of answers, a file each
+    kept       a row of that table
     query      what is asked, and its id
     cypher     the canonical form of a Cypher text
     answers    an answer as Parquet, exactly
     server     requests, and what their failures mean
+    caller     which function was called, and what to do about an error
 """
 
 from __future__ import annotations

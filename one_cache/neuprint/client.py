@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
-from dataclasses import replace
-from inspect import signature
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import neuprint  # type: ignore[import-untyped]  # it ships no types
@@ -29,8 +25,10 @@ from one_cache.errors import (
 )
 from one_cache.modes import policy, read_mode
 from one_cache.neuprint.answers import Answer
+from one_cache.neuprint.caller import calling_function, told
 from one_cache.neuprint.cypher import is_write, rewritten
-from one_cache.neuprint.holdings import Holdings, Kept, Version
+from one_cache.neuprint.holdings import Holdings
+from one_cache.neuprint.kept import Kept, Version
 from one_cache.neuprint.query import CYPHER, Query, SetupError, address_of
 from one_cache.neuprint.server import Call, QueryRefused, refusal, send
 
@@ -122,7 +120,8 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
         self._timeout = timeout
         self._tries = tries
         known = token or os.environ.get("NEUPRINT_APPLICATION_CREDENTIALS")
-        known = known or settings.saved_credentials(address).token
+        if not known and self._asks:
+            known = settings.saved_credentials(address).token
         if not known and self._asks:
             raise SetupError(
                 f"{address} wants a token: pass token=, or set NEUPRINT_APPLICATION_CREDENTIALS. "
@@ -372,7 +371,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
             response = requests.Response()
             response.status_code, response._content = answer.status, answer.cell.encode()
             response.url = call.url
-            raise refusal(_told(call), response)
+            raise refusal(told(call), response)
         return answer, kept
 
     def _call(self, url: str, json: Any, ispost: bool, *, repeat: bool = True) -> Call:
@@ -384,7 +383,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
                 f"{call.method} {call.url} is never kept, and mode {self.mode!r} asks no server"
             )
         options = {"verify": self.verify, "timeout": self._timeout, "tries": self._tries}
-        return send(self.session, _told(call), **options)
+        return send(self.session, told(call), **options)
 
     def post_raw_keyvalue(self, instance: str, key: str, value: bytes) -> None:
         """Store a value on the server; nothing of it is kept here."""
@@ -451,33 +450,3 @@ def _cache_and_mode(
             f"{cache.mode!r}; open it so, Cache({str(cache.cache_dir)!r}, mode={mode!r})"
         )
     return cache, mode
-
-
-def calling_function() -> str:
-    """Name the function of neuprint-python that was called first, for messages and the table."""
-    name = "Client"
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module, code = frame.f_globals.get("__name__", ""), frame.f_code.co_name
-        if module.startswith(("neuprint.", "one_cache.neuprint.")):
-            # the workers of fetch_adjacencies, where the stack begins
-            threaded = module.endswith(".connectivity") and code == "_fetch"
-            if threaded or code.startswith("fetch_"):
-                name = "fetch_adjacencies" if threaded else code
-        frame = frame.f_back
-    return name
-
-
-def _told(call: Call) -> Call:
-    """Add to a call what its errors should say."""
-    function = calling_function()
-    found = getattr(neuprint, function, None)
-    batch = signature(found).parameters.get("batch_size") if callable(found) else None
-    hint = "Ask for less at once: narrower criteria, or LIMIT and SKIP in a query of your own."
-    if batch is not None:
-        hint = (
-            f"Pass a smaller batch_size= (the default is {batch.default}); batches that were "
-            "answered are kept and not asked again."
-        )
-    cypher = call.json.get("cypher", "") if isinstance(call.json, dict) else ""
-    return replace(call, about=function, hint=hint, text=cypher)

@@ -15,13 +15,11 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import lru_cache
-from importlib.metadata import version as version_of
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from one_cache import __version__, settings
+from one_cache import settings
 from one_cache.errors import (
     CacheWarning,
     ContentError,
@@ -35,11 +33,14 @@ from one_cache.errors import (
 from one_cache.manifest import now
 from one_cache.modes import FileState
 from one_cache.neuprint.answers import Answer, pack, read_about, unpack
+from one_cache.neuprint.kept import Kept, Version, versions
 from one_cache.neuprint.query import Query
 from one_cache.recorder import Entry
 from one_cache.records import File
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from one_cache.cache import Cache
     from one_cache.modes import Policy
 
@@ -53,37 +54,6 @@ T = TypeVar("T")
 
 # answers that were given while something was computed that is remembered
 _given: ContextVar[list[tuple[Query, Kept]] | None] = ContextVar("given", default=None)
-
-
-class Version(NamedTuple):
-    """State of a dataset: an answer is true as long as both are the same."""
-
-    uuid: str = ""
-    last_mod: str = ""
-
-
-class Kept(NamedTuple):
-    """What is needed of a row to serve its answer."""
-
-    id: str
-    path: str
-    size: int
-    hash: str
-    uuid: str
-    last_mod: str
-    inconclusive: bool
-    asked_at: str
-    debug: str | None
-
-    @property
-    def version(self) -> Version:
-        """State of the dataset that was asked."""
-        return Version(self.uuid, self.last_mod)
-
-    @property
-    def file(self) -> File:
-        """The file that holds the answer."""
-        return File(self.path, size=self.size, hash=self.hash)
 
 
 class Holdings:
@@ -105,11 +75,14 @@ class Holdings:
         self._mode = mode
         self._tables: object = None
         self._rows: dict[str, Kept] = {}
-        self._memory: dict[tuple[str, str], tuple[Any, list[tuple[Query, Kept]]]] = {}
+        self._memory: dict[tuple[Any, ...], tuple[Any, list[tuple[Query, Kept]]]] = {}
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> Holdings:
         # copies of a client, one a thread, stand on the same
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Holdings, (self.cache, self.server, self._mode)
 
     @property
     def mode(self) -> str:
@@ -196,7 +169,7 @@ class Holdings:
         """Read an answer whose file is verified as the mode wants it."""
         refused = self.cache.bring([kept.file], self._mode, lost={kept.path})
         if refused:
-            raise refused[kept.path]
+            raise self._why(kept, refused[kept.path])
         answer = unpack(self.cache.store.path(kept.path))
         if answer.about.get("id") != query.id:
             raise ContentError(f"{kept.path}: holds the answer to another query")
@@ -204,6 +177,12 @@ class Holdings:
             _log.warning("%s (%s)", _NO_ROWS, query.text[:200])
         self.note(query, kept)
         return answer
+
+    def _why(self, kept: Kept, error: OneCacheError) -> OneCacheError:
+        """Give what is wrong with a file that nobody but us could bring again."""
+        problem = self.cache.store.problem(kept.file)
+        there = isinstance(error, NotOnServer) and self.cache.store.path(kept.path).exists()
+        return HashMismatch(f"{kept.path}: {problem}") if there else error
 
     def _old(self, query: Query, kept: Kept, error: TransferFailed) -> Answer:
         """Give what the server said last time, where it is away."""
@@ -265,7 +244,7 @@ class Holdings:
             "method": query.method,
             "query": query.text,
             "inconclusive": empty,
-            "versions": _versions(),
+            "versions": versions(),
         }
         data = pack(Answer(answer.columns, answer.rows, answer.media, answer.status, about))
         digest = hashlib.sha256(data).hexdigest()
@@ -297,13 +276,8 @@ class Holdings:
     def _adopted(self, query: Query) -> Kept | None:
         """Give the newest answer on disk, which another process may have asked for."""
         folder = self._folder(query)
-        place = self.cache.store.path(folder)
-        try:
-            names = [name for name in os.listdir(place) if name.startswith(query.id)]
-        except (FileNotFoundError, NotADirectoryError):
-            return None
         known = self._index().get(query.id)
-        for name in sorted(names, key=lambda one: os.stat(place / one).st_mtime, reverse=True):
+        for name in _newest_first(self.cache.store.path(folder), query.id):
             path = f"{folder}/{name}"
             if known is not None and known.path == path:
                 return known
@@ -313,8 +287,8 @@ class Holdings:
             saved = self._saved(query, path)
             if saved is not None:
                 return saved
-            file = File(path, size=os.stat(place / name).st_size, hash=digest)
-            return self._add(*self._told(query, file))
+            size = self.cache.store.path(path).stat().st_size
+            return self._add(*self._told(query, File(path, size=size, hash=digest)))
         return None
 
     def _saved(self, query: Query, path: str) -> Kept | None:
@@ -381,14 +355,15 @@ class Holdings:
         any
             The same object each time.
         """
-        if (dataset, name) not in self._memory:
+        key = (dataset, name, self.policy.asks)
+        if key not in self._memory:
             given: list[tuple[Query, Kept]] = []
             token = _given.set(given)
             try:
-                self._memory[dataset, name] = (compute(), given)
+                self._memory[key] = (compute(), given)
             finally:
                 _given.reset(token)
-        value, answers = self._memory[dataset, name]
+        value, answers = self._memory[key]
         if noted and (self.cache.recorder.on or _given.get() is not None):
             for query, kept in answers:
                 if _given.get() is not None or not self.cache.recorder.has("query", kept.id):
@@ -418,19 +393,25 @@ class Holdings:
         )
 
     def _unusable(self, error: OneCacheError, query: Query, function: str) -> OneCacheError:
-        kind = QueryNotCached if isinstance(error, NotInCache) else type(error)
+        lost = isinstance(error, (NotInCache, NotOnServer))
+        kind = QueryNotCached if lost else type(error)
         return kind(
             f"{function}: the answer that is kept cannot be used: {error} The query is:\n"
             f"{_shortened(query.text)}"
         )
 
 
+def _newest_first(folder: Path, start: str) -> list[str]:
+    """Name the files of a folder whose names begin so."""
+    found = []
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(start):
+                # another process may remove it meanwhile
+                with suppress(FileNotFoundError):
+                    found.append((entry.stat().st_mtime_ns, entry.name))
+    return [name for _, name in sorted(found, reverse=True)]
+
+
 def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
-
-
-@lru_cache(maxsize=1)
-def _versions() -> str:
-    """Give the versions that an answer passed through, as JSON."""
-    packages = {name: version_of(name) for name in ("neuprint-python", "pandas", "pyarrow")}
-    return json.dumps({"one_cache": __version__, **packages})

@@ -22,8 +22,9 @@ from one_cache.errors import (
     TransferFailed,
 )
 from one_cache.records import File
-from one_cache.remotes.connections import Address, Connections
+from one_cache.remotes.connections import Connections
 from one_cache.remotes.http import HttpRemote
+from one_cache.remotes.route import Address
 from one_cache.remotes.wire import Garbled, read_head
 from one_cache.store import Store
 from one_cache.transfer import fetch
@@ -59,9 +60,20 @@ def trusted(certificate, monkeypatch):
     return certificate[1]
 
 
-def test_an_untrusted_certificate_is_refused_at_once(certificate, tmp_path):
+@pytest.mark.parametrize("named", ["by the system", "in a file", "in a folder", "nowhere"])
+def test_an_untrusted_certificate_is_refused_at_once(certificate, tmp_path, monkeypatch, named):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    expected = "certificate of 127.0.0.1 is not trusted.*BUNDLE"
+    if named == "in a file":
+        monkeypatch.setenv("SSL_CERT_FILE", str(ssl.get_default_verify_paths().openssl_cafile))
+    elif named == "in a folder":
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    elif named == "nowhere":
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+        expected = "missing.pem cannot be read"
     with FaultServer({"a": b"x"}, context=certificate[1]) as server:
-        with pytest.raises(RemoteError, match="certificate of 127.0.0.1 is not trusted.*BUNDLE"):
+        with pytest.raises(RemoteError, match=expected):
             fetch([File("a")], HttpRemote(server.url), Store(tmp_path))
         assert server.connections == 1
         many = [File(f"{number}.npy") for number in range(200)]

@@ -2,83 +2,31 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import os
 import select
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
 
-from one_cache.errors import InvalidArgument, RemoteError, TransferFailed
+from one_cache.errors import RemoteError, TransferFailed
+from one_cache.remotes.route import (
+    Address,
+    Origin,
+    context,
+    dial,
+    proxy_headers,
+    proxy_of,
+    request,
+    tunnel,
+)
 from one_cache.remotes.wire import Cut, Head, Wire
-
-if TYPE_CHECKING:
-    import ssl
 
 _SHORT = 1 << 15  # bytes that are read rather than to connect anew
 _IDLE = 1.0  # s, after which it is worth to look whether the server has closed
 _current: ContextVar[Connections | None] = ContextVar("one_cache_connections", default=None)
-
-
-class Origin(NamedTuple):
-    """What credentials and connections belong to."""
-
-    scheme: str
-    host: str
-    port: int
-
-
-class Address(NamedTuple):
-    """A web address, taken apart once.
-
-    Attributes
-    ----------
-    origin : Origin
-        Where to connect to.
-    host : str
-        As the server is told it, with the port where it is not the usual one.
-    target : str
-        Path and query.
-    """
-
-    origin: Origin
-    host: str
-    target: str
-
-    @classmethod
-    def read(cls, url: str) -> Address:
-        """Take an address apart; a user name and password in it are left out.
-
-        Raises
-        ------
-        InvalidArgument
-            Not an address of a web server.
-
-        Examples
-        --------
-        >>> Address.read("https://me:secret@Data.org/a?b")
-        Address(origin=Origin(scheme='https', host='data.org', port=443), host='data.org',
-                target='/a?b')
-        """
-        try:
-            parts = urlsplit(url)
-            scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
-            port = parts.port or (443 if scheme == "https" else 80)
-        except ValueError as error:
-            raise InvalidArgument(f"no address of a web server: {error}") from None
-        if scheme not in ("http", "https") or not host:
-            raise InvalidArgument("the address of a web server starts with http:// or https://")
-        shown = parts.netloc.rpartition("@")[2].lower()
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return cls(Origin(scheme, host, port), shown, target)
 
 
 class Connections:
@@ -312,7 +260,7 @@ class _Connection:
         self.idle_since = 0.0
         self._pool = pool
         self._wire: Wire | None = None
-        self._proxy = _proxy(origin)
+        self._proxy = proxy_of(origin)
 
     @property
     def clean(self) -> bool:
@@ -331,9 +279,9 @@ class _Connection:
         target = address.target
         if self._proxy and self.origin.scheme == "http":
             target = f"http://{address.host}{target}"
-            headers = {**headers, **_proxy_headers(self._proxy)}
-        request = _request(method, target, {"Host": address.host, **headers})
-        return self._wire.ask(request, bodiless=method == "HEAD")
+            headers = {**headers, **proxy_headers(self._proxy)}
+        text = request(method, target, {"Host": address.host, **headers})
+        return self._wire.ask(text, bodiless=method == "HEAD")
 
     def body(self, head: Head, most: int) -> Iterator[bytes]:
         """Give the bytes of the body."""
@@ -362,15 +310,15 @@ class _Connection:
         scheme, host, port = self.origin
         proxy = self._proxy
         to = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
-        sock = _dial(self._pool, to)
+        sock = dial(self._pool, to)
         try:
             if scheme == "https":
                 sock.settimeout(self._pool.stall)
                 if proxy:
-                    _tunnel(Wire(sock, self._pool.stall), proxy, f"{host}:{port}")
+                    tunnel(Wire(sock, self._pool.stall), proxy, f"{host}:{port}")
                 plain = sock
                 # an end without notice is a cut, not the end of a body
-                sock = _context().wrap_socket(
+                sock = context().wrap_socket(
                     plain, server_hostname=host, suppress_ragged_eofs=False
                 )
                 self._pool.forget(plain)
@@ -402,112 +350,3 @@ def explain(error: OSError, origin: Origin) -> TransferFailed | RemoteError:
     if isinstance(error, Cut):
         return TransferFailed(f"{host} broke off: {error}")
     return TransferFailed(f"the connection to {host} broke ({type(error).__name__}: {error})")
-
-
-def _request(method: str, target: str, headers: Mapping[str, str]) -> bytes:
-    text = "\r\n".join(
-        [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    )
-    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
-        raise InvalidArgument("a line break in an address, a token or a user name")
-    return f"{text}\r\n\r\n".encode("latin-1", "replace")
-
-
-def _dial(pool: Connections, to: tuple[str, int]) -> socket.socket:
-    """Connect to the first address that answers."""
-    failure: OSError = OSError(f"no address for {to[0]}")
-    try:
-        found = socket.getaddrinfo(*to, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        raise socket.gaierror(socket.EAI_NONAME, "not a name of a host") from error
-    for family, kind, protocol, _, address in found:
-        sock = socket.socket(family, kind, protocol)
-        try:
-            pool.watch(sock)
-            sock.settimeout(pool.connect)
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
-        except OSError as error:
-            pool.forget(sock)
-            sock.close()
-            failure = error
-            if isinstance(error, ConnectionAbortedError):
-                break
-    raise failure
-
-
-def _tunnel(wire: Wire, proxy: SplitResult, target: str) -> None:
-    """Have the proxy connect us to `target`."""
-    head = wire.ask(
-        _request("CONNECT", target, {"Host": target, **_proxy_headers(proxy)}), bodiless=True
-    )
-    if head.status != 200:
-        raise RemoteError(
-            f"the proxy {proxy.hostname} refuses: {head.status} {head.reason}", head.status
-        )
-
-
-def _proxy(origin: Origin) -> SplitResult | None:
-    """Give the proxy that the environment or the system names for a host."""
-    if sys.platform not in ("win32", "darwin") and not any(
-        name.lower().endswith("_proxy") for name in os.environ
-    ):
-        return None
-    # slow to import, so only where there may be one
-    from urllib.request import getproxies, proxy_bypass
-
-    known = getproxies()
-    address = known.get(origin.scheme) or known.get("all")
-    if not address or proxy_bypass(f"{origin.host}:{origin.port}"):
-        return None
-    proxy = urlsplit(address if "://" in address else f"http://{address}")
-    if proxy.scheme != "http":
-        raise RemoteError(f"a proxy of kind {proxy.scheme!r} is not supported, http is")
-    return proxy
-
-
-def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
-    if proxy.username is None:
-        return {}
-    return {"Proxy-Authorization": basic(unquote(proxy.username), unquote(proxy.password or ""))}
-
-
-def basic(username: str, password: str) -> str:
-    """Give the header value of a user name and password.
-
-    Examples
-    --------
-    >>> basic("user", "pass")
-    'Basic dXNlcjpwYXNz'
-    """
-    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
-
-
-def _context() -> ssl.SSLContext:
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return _context_of(bundle, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-
-
-@lru_cache(maxsize=4)
-def _context_of(bundle: str | None, file: str | None, folder: str | None) -> ssl.SSLContext:
-    """Make a context; `file` and `folder` are read by OpenSSL and part of the key only."""
-    # ten milliseconds, and not every server wants it
-    import ssl
-
-    try:
-        if bundle:
-            is_folder = os.path.isdir(bundle)
-            return ssl.create_default_context(
-                cafile=None if is_folder else bundle, capath=bundle if is_folder else None
-            )
-        context = ssl.create_default_context()
-    except (OSError, ssl.SSLError) as error:
-        raise RemoteError(f"the certificates of {bundle} cannot be read: {error}") from error
-    paths = ssl.get_default_verify_paths()
-    if not (paths.cafile or paths.capath) and os.name != "nt":
-        # a Python without the system's certificates, as some installers bring
-        import certifi
-
-        context.load_verify_locations(certifi.where())
-    return context

@@ -21,7 +21,8 @@ from one_cache.errors import (
 )
 from one_cache.records import File
 from one_cache.remotes import Body, Listing, Question
-from one_cache.remotes.connections import Address, Answer, Connections, basic, current
+from one_cache.remotes.connections import Answer, Connections, current
+from one_cache.remotes.route import Address, basic
 
 _TABLES = ("sessions", "datasets", "insertions", "trajectories", "channels", "aggregates")
 _REDIRECTS = {301, 302, 303, 307, 308}

@@ -54,7 +54,7 @@ class Unit:
     notes: dict[str, Note | None] = field(default_factory=dict)
     noted: float = 0.0
     due: float = 0.0
-    asked: int = 0
+    pause: float = 0.02
     since: float = 0.0
     sign: object = None
 
@@ -315,8 +315,8 @@ class Work:
         if unit.lock is not None:
             return True
         now = time.monotonic()
-        unit.due = now + min(0.5, 0.02 * 1.5**unit.asked)
-        unit.asked += 1
+        unit.due = now + unit.pause
+        unit.pause = min(0.5, 1.5 * unit.pause)
         sign = self._store.under_way(unit.folder)
         if sign != unit.sign:
             unit.sign, unit.since = sign, now

@@ -47,6 +47,7 @@ class Project:
     units: list
     bundles: list = field(default_factory=list)
     files: list = field(default_factory=list)
+    stimuli: list = field(default_factory=list)
     contents: dict = field(default_factory=dict)
 
     def file_of(self, kind, owner):
@@ -74,10 +75,23 @@ class Project:
         self.contents[id_] = content
 
 
-def make_project(sessions=3, probes=2, channels=10, units=12, *, seed=1, files=True):
-    """Make a project: so many sessions, probes a session, channels and units a probe."""
+def make_project(
+    sessions=3,
+    probes=2,
+    channels=10,
+    units=12,
+    *,
+    seed=1,
+    files=True,
+    angles=(0.0, 45.0),
+    repeats=4,
+):
+    """Make a project: so many sessions, probes a session, channels and units a probe.
+
+    Gratings of these angles are shown so many times each, and flashes of two colors.
+    """
     rng = np.random.default_rng(seed)
-    project = Project([], [], [], [])
+    project = Project([], [], [], [], stimuli=stimuli_shown(angles, repeats))
     for number in range(sessions):
         project.sessions.append(_session(rng, number))
         for letter in range(probes):
@@ -245,8 +259,8 @@ def session_nwb(rng, project, session, probes):
         ]
         _write_probes(file, probes)
         _write_electrodes(file, electrodes, probes)
-        _write_units(rng, file, units_of(project, session), electrodes)
-        _write_stimuli(file)
+        _write_units(rng, file, units_of(project, session), electrodes, project.stimuli)
+        _write_stimuli(file, project.stimuli)
         running = file.create_group("processing/running")
         times = np.arange(0, 20, 0.5)
         _write_series(running, "running_speed", rng.random(len(times)), times)
@@ -315,7 +329,7 @@ def _write_electrodes(file, electrodes, probes):
     _write_table(group, columns, [int(one["id"]) for one in electrodes])
 
 
-def _write_units(rng, file, units, electrodes):
+def _write_units(rng, file, units, electrodes, stimuli):
     group = file.create_group("units")
     plain = ("ecephys_channel_id", "id", "epoch_name_quality_metrics", "duration", "halfwidth")
     names = [
@@ -326,7 +340,7 @@ def _write_units(rng, file, units, electrodes):
     }
     columns["peak_channel_id"] = [one["ecephys_channel_id"] for one in units]
     columns["waveform_duration"] = [one["duration"] for one in units]
-    spikes = [np.sort(rng.uniform(0, 20, int(rng.integers(30, 90)))) for _ in units]
+    spikes = [spikes_of_unit(rng, stimuli) for _ in units]
     ends = np.cumsum([len(one) for one in spikes])
     _write_table(group, columns, [one["id"] for one in units])
     group.attrs["colnames"] = [*columns, "spike_times", "spike_amplitudes", "waveform_mean"]
@@ -338,26 +352,56 @@ def _write_units(rng, file, units, electrodes):
     group["waveform_mean_index"] = number * (1 + np.arange(len(units)))
 
 
-def _write_stimuli(file):
-    starts = np.arange(1, 9, 0.5)
-    flashes, gratings = starts[:8], starts[8:]
-    for name, times, extra in (
-        ("flash_250ms", flashes, {"Contrast": [0.8] * 8, "color": ["1.0", "-1.0"] * 4}),
+def stimuli_shown(angles, repeats):
+    """Say what is shown: name, onsets (s), and the parameters of each presentation."""
+    flashes, gratings = 2 * repeats, len(angles) * repeats
+    starts = 1 + 0.5 * np.arange(flashes + gratings)
+    return [
+        (
+            "flash_250ms",
+            starts[:flashes],
+            {"Contrast": [0.8] * flashes, "color": ["1.0", "-1.0"] * repeats},
+        ),
         (
             "drifting_gratings",
-            gratings,
-            {"Ori": [0.0, 45.0] * 4, "TF": [2.0] * 8, "phase": ["[0.0, 0.0]"] * 8},
+            starts[flashes:],
+            {
+                "Ori": list(angles) * repeats,
+                "TF": [2.0] * gratings,
+                "phase": ["[0.0, 0.0]"] * gratings,
+            },
         ),
         ("spontaneous", np.array([0.0]), {}),
-    ):
+    ]
+
+
+def spikes_of_unit(rng, stimuli):
+    """Draw the spikes of a unit that prefers one direction, and one of the two flashes (s)."""
+    end = max(times[-1] for _, times, _ in stimuli) + 1
+    spikes = [rng.uniform(0, end, rng.poisson(rng.uniform(2, 6) * end))]
+    angle, color = rng.uniform(0, 360), rng.choice(["1.0", "-1.0"])
+    for name, onsets, shown in stimuli:
+        if name == "drifting_gratings":
+            off = np.abs((np.array(shown["Ori"]) - angle + 180) % 360 - 180)
+            number = 8 * np.exp(-((off / 50) ** 2))
+        elif name == "flash_250ms":
+            number = np.where(np.array(shown["color"]) == color, 5.0, 1.0)
+        else:
+            continue
+        each = np.repeat(onsets, rng.poisson(number))
+        # 40 ms on the way to the cortex, strongest at once
+        spikes.append(each + 0.04 + rng.gamma(1.5, 0.06, len(each)))
+    return np.sort(np.concatenate(spikes))
+
+
+def _write_stimuli(file, stimuli):
+    for block, (name, times, extra) in enumerate(stimuli):
         group = file.create_group(f"intervals/{name}_presentations")
         number = len(times)
         columns = {
             "start_time": times,
             "stop_time": times + 0.25,
-            "stimulus_block": [float(["flash_250ms", "drifting_gratings"].index(name))] * number
-            if extra
-            else [np.nan] * number,
+            "stimulus_block": [float(block) if extra else np.nan] * number,
             "stimulus_name": [name if extra else ""] * number,
             "stimulus_index": list(range(number)),
             **extra,

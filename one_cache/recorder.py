@@ -112,6 +112,7 @@ class Recorder:
         self._entries: list[Entry] = []
         self._known: set[tuple[str, str]] = set()
         self._journal: Journal | None = None
+        self._made_journal = False
         self._told = False
         self._lock = threading.Lock()
         _RECORDERS.add(self)
@@ -143,7 +144,7 @@ class Recorder:
         with self._lock:
             self._keep([entry])
             journal = self._journal
-        if journal is None or journal.is_own:
+        if journal is None or self._collects:
             return
         if not journal.write(_line(asdict(entry))) and not self._told:
             self._told = True
@@ -196,12 +197,18 @@ class Recorder:
         with self._lock:
             if self._journal is None and self.on:
                 self._journal = Journal()
+                self._made_journal = True
             return self._journal
+
+    @property
+    def _collects(self) -> bool:
+        """Whether this is the one that takes what its copies write: not a copy, not a fork."""
+        return self._made_journal and self._journal is not None and self._journal.is_own
 
     def _all(self) -> tuple[Entry, ...]:
         """Give all entries; what other processes read stands behind, in order of time."""
         with self._lock:
-            if self._journal is not None and self._journal.is_own:
+            if self._journal is not None and self._collects:
                 arrived = [Entry(**json.loads(line)) for line in self._journal.take()]
                 self._keep(sorted(arrived, key=lambda entry: entry.at))
             return tuple(self._entries)

@@ -164,6 +164,25 @@ def test_a_recorder_that_comes_back_adds_nothing_twice(cache):
     assert recorder.has("dataset", "2")
 
 
+def test_a_copy_takes_nothing_from_the_one_it_came_from():
+    recorder = Recorder(on=True)
+    first = recorder.for_worker()
+    first.add(Entry("dataset", "1"))
+    # made while others read already, as executors do that pickle one item after the other
+    second = pickle.loads(pickle.dumps(recorder.for_worker()))
+    assert len(second) == 0
+    second.add(Entry("dataset", "2"))
+    assert sorted(entry.id for entry in recorder) == ["1", "2"]
+
+
+def test_items_pickled_while_others_are_read_are_all_recorded(cache):
+    context = multiprocessing.get_context("spawn")
+    with cache.recording(), ProcessPoolExecutor(1, context) as pool:
+        for place in PLACES * 2:
+            pool.submit(load_licks, cache, place).result()
+    assert len(cache.recorder) == 2 * len(PLACES)
+
+
 def test_a_process_out_of_reach_is_told_that_nothing_is_recorded(tmp_path):
     recorder = Recorder(on=True)
     state = pickle.dumps(recorder)

@@ -14,7 +14,7 @@ from typing import IO
 
 from one_cache import hashes
 from one_cache.bundle.report import Problem
-from one_cache.errors import OneCacheError
+from one_cache.errors import InvalidArgument, OneCacheError
 from one_cache.modes import FileState
 from one_cache.progress import Progress, progress
 from one_cache.records import File
@@ -55,6 +55,11 @@ def verify(
     list of Problem
         ``missing``, ``different``, ``refused`` or ``failed``, in the order of `files`.
 
+    Raises
+    ------
+    InvalidArgument
+        Fewer than one thread.
+
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
@@ -66,7 +71,9 @@ def verify(
     ...     before, verify(store, [file])[0].reason
     ([], 'expected md5 eb62f6b9306d…, got md5 a4bab3ce420e…')
     """
-    count = max(1, threads or os.cpu_count() or 1)
+    if threads is not None and threads < 1:
+        raise InvalidArgument(f"at least one thread must hash, got threads={threads}")
+    count = threads or os.cpu_count() or 1
     total = sum(file.size or 0 for file in files)
     with progress(total, "B", "Verifying", silent) as bar, _Run(store, files, bar) as run:
         with ThreadPoolExecutor(count) as pool:

@@ -157,7 +157,8 @@ class Again(Desk):
                 found += [one for one in datasets if one.default_revision is not False]
             unknown = sorted({*wish.ids} - {dataset.eid for dataset in found})
         problems = [
-            Problem("unknown", "", f"{wish.kind} {one} is not known there", one) for one in unknown
+            Problem("unknown", "", f"{wish.kind} {one} is not known {self._where(knower)}", one)
+            for one in unknown
         ]
         sessions = {one.id: one for one in knower.sessions(list({one.eid for one in found}))}
         entries = [
@@ -172,6 +173,10 @@ class Again(Desk):
             if entry.id in gone
         ]
         return [entry for entry in entries if entry.id not in gone], problems
+
+    def _where(self, knower: Catalogue) -> str:
+        own = isinstance(knower, TableCatalogue) and knower.tables is self.tables
+        return f"to the tables in {self.tables_dir}; name a source" if own else "to the source"
 
     def _have_again(
         self,

@@ -58,7 +58,7 @@ class Keeping(Opening):
         if self._is_own(folder):
             _log.info("mode %s writes nothing into %s", self.mode, folder)
             return {}
-        return self.tables.save(folder, clobber=clobber)
+        return self.tables.save(folder, clobber=clobber, origin=self.source)
 
     def _is_own(self, folder: Path) -> bool:
         """Whether a folder lies in this cache while its mode writes nothing there."""
@@ -102,7 +102,7 @@ class Keeping(Opening):
             _log.info("mode %s is frozen already in %s", self.mode, folder)
             return folder / "manifest.json"
         self._pin_unhashed()
-        self.tables.save(folder, clobber=folder != self.tables_dir)
+        self.tables.save(folder, clobber=folder != self.tables_dir, origin=self.source)
         saved = Tables.open(folder, silent=self.silent)
         pins = {
             name: TablePin(f"{name}.pqt", digest, saved.count(name))

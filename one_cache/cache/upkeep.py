@@ -112,7 +112,10 @@ class Upkeep(Again):
             `repair`, and the mode of this cache fetches nothing.
         """
         if repair and self.policy().on[FileState.MISSING] is not Action.FETCH:
-            raise ModeError(f"mode {self.mode!r} fetches nothing, so nothing can be repaired")
+            raise ModeError(
+                f"mode {self.mode!r} fetches nothing, so nothing can be repaired; name the remote "
+                "that has the files"
+            )
         own = self.tables_dir / RECORD
         if record is None and own.is_file():
             record = own
@@ -221,4 +224,7 @@ class Upkeep(Again):
         try:
             return Manifest.read(self.tables_dir).remotes
         except ManifestError:
-            return ()
+            # tables that were saved here say it too; those of an indexed folder name that folder
+            origin = self.tables.meta("datasets").get("origin") or ()
+            listed = (origin,) if isinstance(origin, str) else origin
+            return tuple(one for one in listed if "://" in one)

@@ -58,6 +58,9 @@ def freeze(given: argparse.Namespace) -> int:
 def bundle(given: argparse.Namespace) -> int:
     """Put all that a record names into one folder or zip file."""
     report = _cache_of(given).bundle(given.record, given.out, tables_only=given.tables_only)
+    if given.tables_only:
+        say(f"tables, manifest and record in {given.out}")
+        return FINE
     return _tell(report, f"in {given.out}", given)
 
 
@@ -134,7 +137,11 @@ def _tell(report: Report, done: str, given: argparse.Namespace) -> int:
 
 
 def _problems(problems: tuple[Problem, ...]) -> str:
-    rows = [[one.kind, one.path or one.id, one.reason] for one in problems]
+    # the path has a column of its own
+    rows = [
+        [one.kind, one.path or one.id, one.reason.removeprefix(f"{one.path}: ")]
+        for one in problems
+    ]
     return table(rows, ["problem", "file", "reason"])
 
 
@@ -177,10 +184,6 @@ def _is_agreed() -> bool:
         return True
     say("Remove them? [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _day(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
 def _size(count: float) -> str:

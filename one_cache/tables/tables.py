@@ -132,7 +132,9 @@ class Tables(Asking):
                 for row in fresh:
                     self._answers.pop(row["eid"], None)
 
-    def save(self, folder: Path | None = None, *, clobber: bool = False) -> dict[str, Path]:
+    def save(
+        self, folder: Path | None = None, *, clobber: bool = False, origin: str = ""
+    ) -> dict[str, Path]:
         """Merge the new records into the files of a folder.
 
         Parameters
@@ -141,6 +143,8 @@ class Tables(Asking):
             Another folder gets all that is open too; the folder of the tables when not given.
         clobber : bool
             Replace the tables that lie there instead of merging with them.
+        origin : str
+            Where new records come from that were added without one, for the table's metadata.
 
         Returns
         -------
@@ -160,7 +164,7 @@ class Tables(Asking):
         own = self.folder is not None and target.absolute() == self.folder.absolute()
         if own and not self._shelf.writable:
             raise StoreError(f"{target}: opened for reading only, nothing is saved there")
-        wanted = self._wanted(whole=clobber or not own, merge=not clobber)
+        wanted = self._wanted(origin, whole=clobber or not own, merge=not clobber)
         if not wanted:
             return {}
         from one_cache.tables.save import save
@@ -173,18 +177,23 @@ class Tables(Asking):
                 self._shelf.open()
         return written
 
-    def _wanted(self, *, whole: bool, merge: bool) -> list[Wanted]:
+    def _wanted(self, origin: str, *, whole: bool, merge: bool) -> list[Wanted]:
         from one_cache.tables.save import Wanted
 
         with self._shelf.lock:
             files, memory = self._shelf.current().files, self._shelf.memory
             names = dict.fromkeys([*(files if whole else ()), *memory.names()])
+            usual = [origin] if origin else []
             return [
                 Wanted(
                     name,
                     memory.rows(name),
                     files.get(name) if whole else None,
-                    {"origin": sorted(self._origins[name])} if name in self._origins else {},
+                    {
+                        "origin": sorted(
+                            self._origins.get(name, usual if memory.rows(name) else ())
+                        )
+                    },
                     merge,
                 )
                 for name in names

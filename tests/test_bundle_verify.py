@@ -11,7 +11,8 @@ import pytest
 
 from one_cache import Cache
 from one_cache.bundle.verify import SO_FAR, verify
-from one_cache.errors import ModeError
+from one_cache.errors import InvalidArgument, ModeError
+from one_cache.modes import FileState
 from one_cache.recorder import read_record
 from one_cache.records import File
 from one_cache.store import Store
@@ -202,3 +203,28 @@ def test_a_torn_log_of_an_interrupted_run_is_no_hindrance(tmp_path):
     (tmp_path / SO_FAR).parent.mkdir(exist_ok=True)
     (tmp_path / SO_FAR).write_text('["a.npy", 1, 2\nnonsense')
     assert verify(store, [file, File("b.npy", 1)])[0].kind == "missing"
+
+
+def test_tables_that_were_saved_here_say_that_there_is_a_remote(cache):
+    cache.search(subject="KS014")
+    cache.list_datasets(PLACE)
+    cache.save_cache()
+    later = Cache(cache.cache_dir)
+    assert later.tables.meta("datasets")["origin"] == [cache.source]
+    assert later.verify().ok
+    with pytest.raises(ModeError, match="name the remote"):
+        Cache(cache.cache_dir, mode="local").verify(repair=True)
+
+
+def test_less_than_one_thread_is_refused(cache):
+    with pytest.raises(InvalidArgument, match="threads=0"):
+        cache.verify(threads=0)
+
+
+def test_notes_keep_what_is_known_by_another_algorithm(tmp_path):
+    store = Store(tmp_path)
+    file = store.write("a.npy", b"x")
+    sha = f"sha256:{store.digest('a.npy', 'sha256')}"
+    assert verify(store, [File("a.npy", hash=sha)]) == []
+    fresh = Store(tmp_path)
+    assert fresh.states([file, File("a.npy", hash=sha)]) == [FileState.GOOD] * 2

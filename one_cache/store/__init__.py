@@ -171,7 +171,7 @@ class Store:
             except (FileNotFoundError, NotADirectoryError):
                 return FileState.MISSING
         if Note.of(before) == Note.of(after):
-            self._add(file, Note.of(after, str(got)), remember)
+            (remember or self._remember_one)(file.path, Note.of(after, str(got)))
         return FileState.GOOD if wanted in (None, got) else FileState.WRONG
 
     def digest(self, rel: str, algorithm: str = hashes.DEFAULT) -> str:
@@ -421,15 +421,6 @@ class Store:
 
     def _remember_one(self, path: str, note: Note) -> None:
         self.remember({path: note})
-
-    def _add(self, file: File, note: Note, remember: Remember | None) -> None:
-        """Note a hash beside those of other algorithms that are known already."""
-        algorithm = hashes.parse(note.hashes[0]).algorithm
-        for _, old in self.look([file]):
-            if old is not None and old[:3] == note[:3]:
-                others = [h for h in old.hashes if hashes.parse(h).algorithm != algorithm]
-                note = note._replace(hashes=(*note.hashes, *others))
-        (remember or self._remember_one)(file.path, note)
 
 
 def _digest(place: str, wanted: hashes.Hash | str | None) -> hashes.Hash:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from one_cache import hashes
 from one_cache.store.root import file_mode, follow
 
 _log = logging.getLogger(__name__)
@@ -115,6 +116,15 @@ def read(path: str) -> dict[str, Raw]:
         return {}
 
 
+def _others(raw: Raw | None, note: Note) -> list[str]:
+    """Give what is known already of the same bytes by hashes of other algorithms."""
+    known = Note.read(raw)
+    if known is None or known[:3] != note[:3] or known.hashes == note.hashes:
+        return []
+    fresh = {hashes.parse(one).algorithm for one in note.hashes}
+    return [one for one in known.hashes if hashes.parse(one).algorithm not in fresh]
+
+
 def merge(path: str, changes: Mapping[str, Note | None]) -> None:
     """Add notes to those of one session; the caller holds the lock, where locks work.
 
@@ -135,7 +145,7 @@ def merge(path: str, changes: Mapping[str, Note | None]) -> None:
         if note is None:
             kept.pop(name, None)
         else:
-            kept[name] = [*note[:3], *note.hashes]
+            kept[name] = [*note[:3], *note.hashes, *_others(kept.get(name), note)]
     text = json.dumps({"version": 1, "files": kept}, separators=(",", ":"))
     beside = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.part"
     try:

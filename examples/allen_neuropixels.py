@@ -123,7 +123,7 @@ def draw(session, unit, stimuli, path):
         row.tick_params(axis="x", length=0)
     draw_scale(axes[0, 0], peak)
     axes[-1, 0].set_xlabel("time from onset (s)")
-    axes[-1, 1].set_xlabel("spikes/s while shown,\nmean ± s.e.m.")
+    axes[-1, 1].set_xlabel("spikes/s while shown\n(mean ± s.e.m.)")
     where = session.units.at[unit, "ecephys_structure_acronym"]
     figure.suptitle(
         f"Unit {unit} in {where}, session {session.ecephys_session_id}", fontsize="medium"

@@ -352,6 +352,23 @@ def _write_units(rng, file, units, electrodes, stimuli):
     group["waveform_mean_index"] = number * (1 + np.arange(len(units)))
 
 
+def make_released(sessions=58, probes=332, channels=123_224, units=99_180, *, seed=1):
+    """Make tables as large as those that are released; without files."""
+    rng = np.random.default_rng(seed)
+    project = Project([], [], [], [])
+    on_probe = zip(spread(channels, probes), spread(units, probes), strict=True)
+    for number, own in enumerate(spread(probes, sessions)):
+        project.sessions.append(_session(rng, number))
+        for letter in range(own):
+            _add_probe(rng, project, project.sessions[-1], letter, *next(on_probe))
+    return project
+
+
+def spread(number, places):
+    """Part a number into whole numbers that are as equal as can be."""
+    return [number * (one + 1) // places - number * one // places for one in range(places)]
+
+
 def stimuli_shown(angles, repeats):
     """Say what is shown: name, onsets (s), and the parameters of each presentation."""
     flashes, gratings = 2 * repeats, len(angles) * repeats

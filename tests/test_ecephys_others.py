@@ -18,6 +18,7 @@ from allen_fixtures import (  # noqa: F401
     opened,
 )
 
+from one_cache.ecephys import read_csv, write_csv
 from one_cache.errors import (
     ContentError,
     HashMismatch,
@@ -35,7 +36,7 @@ def test_tables_of_allensdk_are_parsed_once(filled, allen):
     table = first.get_session_table()
     assert len(allen.asked) == asked + 4  # each asks how many rows there are
     assert sorted(path.stem for path in (filled / "one_cache").glob("*.pqt")) == sorted(
-        f"ecephys_{name}" for name in TABLES
+        f"ecephys_{name}" for name in (*TABLES, "session_table")
     )
     for name in TABLES:
         os.chmod(filled / f"{name}.csv", 0)
@@ -173,3 +174,22 @@ def test_a_good_file_survives_every_failure(filled, allen):
         with pytest.raises((TransferFailed, HashMismatch)):
             cache.get_session_data(SESSION).num_units  # noqa: B018
     assert (filled / SESSION_FILE).read_bytes() == content
+
+
+def test_the_session_table_is_kept_and_made_anew_when_a_table_changes(filled):
+    kept = filled / "one_cache" / "ecephys_session_table.pqt"
+    before = dead(filled).get_session_table(suppress=[])
+    made = kept.stat().st_mtime_ns
+    pd.testing.assert_frame_equal(dead(filled).get_session_table(suppress=[]), before)
+    assert kept.stat().st_mtime_ns == made
+
+    left = kept.read_bytes()
+    as_allensdk_left_it(filled)
+    units = read_csv(filled / "units.csv")
+    write_csv(filled / "units.csv", units.iloc[: len(units) // 3])
+    kept.parent.mkdir()
+    kept.write_bytes(left)
+    after = dead(filled).get_session_table(suppress=[])
+    assert 0 < after["unit_count"].sum() < before["unit_count"].sum()
+    assert after["channel_count"].tolist() == before["channel_count"].tolist()
+    pd.testing.assert_frame_equal(dead(filled).get_session_table(suppress=[]), after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import uuid
 from pathlib import Path
 
@@ -249,3 +250,34 @@ def test_a_row_added_twice_before_a_question_is_one_row():
     tables.add("queries", [{"id": "a", "text": "first"}])
     tables.add("queries", [{"id": "a", "text": "second"}])
     assert tables.rows("SELECT * FROM queries") == [{"id": "a", "text": "second"}]
+
+
+def test_a_whole_table_comes_as_it_is_whoever_wrote_it(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": [3, 1, 2], "names": [["a", None], None, []], "x": [0.1, None, 3]})
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+    tables = Tables.open(tmp_path, silent=True)
+    tables.replace("probes", arrow)
+    assert tables.whole("probes").to_pylist() == arrow.sort_by("id").to_pylist()
+
+    tables.add("probes", [{"id": 0, "names": ["new"], "x": 1.0}])
+    assert tables.whole("probes")["id"].to_pylist() == [0, 1, 2, 3]
+
+    write_foreign(tmp_path / "datasets.pqt", datasets_frame())
+    foreign = Tables.open(tmp_path, silent=True).whole("datasets")
+    assert foreign["rel_path"].to_pylist() == [
+        "alf/#2024-01-01#/a.x.npy",
+        "alf/b.x.npy",
+        "alf/a.x.npy",
+    ]
+
+
+def test_a_whole_table_that_is_damaged_is_named(tmp_path: Path) -> None:
+    tables = Tables.open(tmp_path, silent=True)
+    path = tables.replace("probes", pa.table({"id": [1], "x": ["a" * 99]}))
+    stat = path.stat()
+    data = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(b"PAR1" + bytes(len(data) // 2))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(TableCorrupt, match=r"probes\.pqt"):
+        tables.whole("probes")

@@ -18,8 +18,16 @@ from one_cache.ecephys import disk as layout
 from one_cache.ecephys.csvfiles import ID, UNIT_ID
 from one_cache.ecephys.disk import Disk
 from one_cache.ecephys.files import Files, Wanted
-from one_cache.ecephys.joined import CHANNEL, PROBE, SESSION, Joined
-from one_cache.ecephys.shelf import Kept, Shelf
+from one_cache.ecephys.filters import UNIT_FILTER_DEFAULTS
+from one_cache.ecephys.joined import (
+    CHANNEL,
+    PROBE,
+    SESSION,
+    Joined,
+    read_sessions,
+    written_sessions,
+)
+from one_cache.ecephys.shelf import Derived, Kept, Shelf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,6 +179,17 @@ class ProjectBase:
             for stray in self._together[1].strays():
                 _log.warning("%s: %s", self.manifest.root, stray)
         return self._together[1]
+
+    def _session_table(self) -> pd.DataFrame:
+        """Give the sessions with their counts, without the other tables where that is known."""
+        made = Derived(
+            "ecephys_session_table",
+            dict(UNIT_FILTER_DEFAULTS),
+            lambda: self._joined().sessions,
+            written_sessions,
+            read_sessions,
+        )
+        return self._shelf.derived(made, *(self._kept(key) for key in self._tables))
 
     def freeze(self, path: str | Path | None = None, *, release: str | None = None) -> Path:
         """Pin what is here: write the manifest that :meth:`fixed` opens.

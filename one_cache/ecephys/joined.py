@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from one_cache.ecephys.arrow import restored
 from one_cache.ecephys.filters import UnitFilter
 from one_cache.ecephys.joins import (
     WAVEFORM_NAMES,
@@ -20,6 +21,34 @@ if TYPE_CHECKING:
 ACRONYM, ACRONYMS = "ecephys_structure_acronym", "ecephys_structure_acronyms"
 STRUCTURE = "ecephys_structure_id"
 CHANNEL, PROBE, SESSION = "ecephys_channel_id", "ecephys_probe_id", "ecephys_session_id"
+
+
+def written_sessions(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give :attr:`Joined.sessions` as a table keeps it: structures as lists, null for none."""
+    import pandas as pd
+
+    lists = [
+        None
+        if isinstance(names, int)
+        else [name if isinstance(name, str) else None for name in names]
+        for names in frame[ACRONYMS]
+    ]
+    return frame.assign(**{ACRONYMS: pd.Series(lists, index=frame.index, dtype=object)})
+
+
+def read_sessions(frame: pd.DataFrame) -> pd.DataFrame:
+    """Undo :func:`written_sessions`."""
+    import numpy as np
+    import pandas as pd
+
+    frame = restored(frame)
+    lists = np.empty(len(frame), dtype=object)
+    for place, names in enumerate(frame[ACRONYMS]):
+        none = isinstance(names, float)
+        lists[place] = (
+            0 if none else np.array([np.nan if n is None else n for n in names], dtype=object)
+        )
+    return frame.assign(**{ACRONYMS: pd.Series(lists, index=frame.index, dtype=object)})
 
 
 class Joined:

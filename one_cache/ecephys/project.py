@@ -259,7 +259,7 @@ class EcephysProjectCache(ProjectBase):
             Index ``id``. Numbers of units are those of :meth:`get_units` without arguments;
             ``ecephys_structure_acronyms`` has NaN where channels lie outside the brain.
         """
-        frame = shown(self._joined().sessions, suppress, self.SUPPRESS_FROM_SESSION_TABLE)
+        frame = shown(self._session_table(), suppress, self.SUPPRESS_FROM_SESSION_TABLE)
         return _own(frame.rename(columns={"genotype": "full_genotype"}))
 
     def get_probes(self, suppress: Iterable[str] | None = None) -> pd.DataFrame:

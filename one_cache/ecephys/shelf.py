@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from one_cache.cache import Cache
+from one_cache.ecephys.arrow import arrow_of, restored
 from one_cache.ecephys.csvfiles import ID, csv_bytes, parse_csv
 from one_cache.ecephys.missing import MissingData
 from one_cache.errors import (
@@ -30,7 +31,6 @@ from one_cache.manifest import now
 from one_cache.modes import Action, FileState
 from one_cache.recorder import Entry
 from one_cache.records import File
-from one_cache.tables.schema import quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _META = "csv"
+_OF = "made_of"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,31 @@ class Kept:
     needed: tuple[str, ...]
     fetch: Callable[[], pd.DataFrame]
     count: Callable[[], int] | None = None
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A table that follows from others, and is kept so that it need not be made again.
+
+    Attributes
+    ----------
+    name : str
+        Of our table.
+    rule : object
+        What its values depend on beside those tables; a JSON value.
+    make : callable
+        Makes it.
+    written : callable
+        Gives it as it is kept, with columns of one type each.
+    read : callable
+        Undoes that.
+    """
+
+    name: str
+    rule: Any
+    make: Callable[[], pd.DataFrame]
+    written: Callable[[pd.DataFrame], pd.DataFrame]
+    read: Callable[[pd.DataFrame], pd.DataFrame]
 
 
 class Shelf:
@@ -130,6 +156,65 @@ class Shelf:
             for kept in wanted:
                 self._record(kept)
             return [self._read[kept.name][1] for kept in wanted]
+
+    def derived(self, made: Derived, *wanted: Kept) -> pd.DataFrame:
+        """Give a table that follows from others, made once for one version of them.
+
+        Parameters
+        ----------
+        made : Derived
+            Which.
+        *wanted : Kept
+            What it follows from.
+
+        Returns
+        -------
+        pandas.DataFrame
+            It is shared: copy it before you change it.
+
+        Raises
+        ------
+        OneCacheError
+            See :meth:`frames`.
+        """
+        with self._lock:
+            stamps = [self._stamp(kept) for kept in wanted]
+            if made.name not in self._read or self._read[made.name][0] != stamps:
+                kept_here = self._kept_derived(made, wanted)
+                frame = self._made(made, wanted) if kept_here is None else kept_here
+                self._read[made.name] = ([self._stamp(kept) for kept in wanted], frame)
+            for kept in wanted:
+                self._record(kept)
+            return self._read[made.name][1]
+
+    def _versions(self, made: Derived, wanted: Sequence[Kept]) -> dict[str, Any] | None:
+        """Name what a derived table follows from; None where that is not all here and right."""
+        files = {}
+        for kept in wanted:
+            state, file = self._state(kept)
+            if state is not FileState.GOOD or file is None or not file.hash:
+                return None
+            files[kept.name] = file.hash
+        return {"rule": made.rule, "tables": files}
+
+    def _kept_derived(self, made: Derived, wanted: Sequence[Kept]) -> pd.DataFrame | None:
+        if made.name not in self._one.tables.names():
+            return None
+        said = self._one.tables.meta(made.name).get(_OF)
+        if said is None or said != self._versions(made, wanted):
+            return None
+        return made.read(self._one.tables.whole(made.name).to_pandas().set_index(ID))
+
+    def _made(self, made: Derived, wanted: Sequence[Kept]) -> pd.DataFrame:
+        frame = made.make()
+        versions = self._versions(made, wanted)
+        if versions is not None and self._one.policy().writes:
+            try:
+                rows = arrow_of(made.written(frame))
+                self._one.tables.replace(made.name, rows, meta={_OF: versions})
+            except (StoreError, ContentError) as error:
+                _log.warning("the table %s is not kept: %s", made.name, error)
+        return frame
 
     def version(self, *wanted: Kept) -> Any:
         """Name the versions of tables that were read; equal only for equal tables."""
@@ -250,8 +335,7 @@ class Shelf:
         )
 
     def _from_table(self, kept: Kept) -> pd.DataFrame:
-        name = quoted(kept.name)
-        frame = self._one.tables.frame(f"SELECT * FROM {name} ORDER BY id")
+        frame = self._one.tables.whole(kept.name).to_pandas()
         return restored(frame).set_index(ID).rename_axis(kept.index)
 
     def _bytes(self, kept: Kept) -> bytes:
@@ -354,59 +438,3 @@ class Shelf:
                 at=now(),
             )
         )
-
-
-def arrow_of(frame: pd.DataFrame) -> Any:
-    """Give a frame as a table whose key is called ``id``.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Its index numbers the rows.
-
-    Returns
-    -------
-    pyarrow.Table
-
-    Raises
-    ------
-    ContentError
-        A column holds values of several types.
-    """
-    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
-
-    flat = frame.rename_axis(ID).reset_index()
-    try:
-        return pa.Table.from_pandas(flat, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ContentError(f"a column holds values of several types: {error}") from error
-
-
-def is_text(column: pd.Series[Any]) -> bool:
-    """Tell the texts of pandas 3, which know what is missing, from plain objects."""
-    return str(column.dtype) != "object"
-
-
-def restored(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give back the missing values that a CSV reader gives: NaN, in columns of objects, too.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        From Arrow, where a missing text is None.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The same.
-    """
-    import numpy as np
-    import pandas as pd
-
-    for column in frame.columns:
-        if frame[column].dtype.kind != "O" or is_text(frame[column]):
-            continue
-        values = frame[column].to_numpy(dtype=object, copy=True)
-        values[pd.isna(values)] = np.nan
-        frame[column] = pd.Series(values, index=frame.index, dtype=object)
-    return frame

@@ -155,6 +155,20 @@ class Asking:
         """
         return self._shelf.ask_arrow(sql, params)
 
+    def whole(self, name: str) -> Any:
+        """Give a whole table as it is, as a ``pyarrow.Table`` in the order of its key.
+
+        Parameters
+        ----------
+        name : str
+            Which.
+
+        Returns
+        -------
+        pyarrow.Table
+        """
+        return self._shelf.whole(name)
+
     def table(self, name: str) -> pd.DataFrame:
         """Give a whole table as users of ONE-api know it.
 

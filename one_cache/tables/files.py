@@ -112,10 +112,33 @@ class TableFile:
         )
 
     @property
+    def is_plain(self) -> bool:
+        """Whether its columns are read as they lie there, in the order of the key."""
+        return self.shaped and all(sql == quoted(name) for name, sql in self.columns.items())
+
+    @property
     def select(self) -> str:
         """SQL that reads the whole table."""
         items = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in self.columns.items())
         return f"SELECT {items} FROM read_parquet({literal(str(self.data))})"
+
+    def read(self) -> Any:
+        """Read the file as it is, as a ``pyarrow.Table``.
+
+        Raises
+        ------
+        TableCorrupt
+            It cannot be read.
+        """
+        import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+        from pyarrow import parquet
+
+        try:
+            with parquet.ParquetFile(self.data) as file:
+                # what pandas would make of it does not concern those who ask
+                return file.read().replace_schema_metadata(None)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise TableCorrupt(f"{self.data}: cannot be read as Parquet: {error}") from error
 
 
 def hash_of(path: Path | str, algorithm: str = "sha256") -> str:

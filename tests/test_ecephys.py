@@ -39,7 +39,7 @@ from one_cache.ecephys import (
     write_from_stream,
     write_metrics_csv,
 )
-from one_cache.ecephys.disk import manifest_text
+from one_cache.ecephys.folder.layout import manifest_text
 from one_cache.errors import (
     HashMismatch,
     InvalidArgument,

@@ -23,8 +23,8 @@ from one_cache.ecephys import (
     VisualBehaviorOphysProjectCache,
     project_cache,
 )
-from one_cache.ecephys.releases import latest
-from one_cache.ecephys.s3 import Keys, signed
+from one_cache.ecephys.releases.manifest import latest
+from one_cache.ecephys.releases.s3 import Keys, signed
 from one_cache.errors import (
     Forbidden,
     HashMismatch,

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from one_cache.cache import Cache
-from one_cache.ecephys.arrow import arrow_of, restored
-from one_cache.ecephys.csvfiles import ID, csv_bytes, parse_csv
+from one_cache.ecephys.folder.arrow import arrow_of, restored
+from one_cache.ecephys.folder.formats import ID, csv_bytes, parse_csv
 from one_cache.ecephys.missing import MissingData
 from one_cache.errors import (
     ContentError,

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys import lfp, stimuli
 from one_cache.ecephys.missing import UnknownProbe
-from one_cache.ecephys.sessionfile import SessionFile
-from one_cache.ecephys.units import Units, channels_of_file, channels_table, probes_table
+from one_cache.ecephys.session import lfp, stimuli
+from one_cache.ecephys.session.file import SessionFile
+from one_cache.ecephys.session.units import Units, channels_of_file, channels_table, probes_table
 from one_cache.errors import CacheWarning
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys.arrow import restored
 from one_cache.ecephys.filters import UnitFilter
-from one_cache.ecephys.joins import (
+from one_cache.ecephys.folder.arrow import restored
+from one_cache.ecephys.project.joins import (
     WAVEFORM_NAMES,
     count_owned,
     get_grouped_uniques,

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from one_cache.atomic import write_bytes
 from one_cache.cache import Cache
-from one_cache.ecephys import disk as layout
-from one_cache.ecephys.csvfiles import ID, UNIT_ID
-from one_cache.ecephys.disk import Disk
-from one_cache.ecephys.files import Files, Wanted
 from one_cache.ecephys.filters import UNIT_FILTER_DEFAULTS
-from one_cache.ecephys.joined import (
+from one_cache.ecephys.folder import layout
+from one_cache.ecephys.folder.files import Files, Wanted
+from one_cache.ecephys.folder.formats import ID, UNIT_ID
+from one_cache.ecephys.folder.layout import Disk
+from one_cache.ecephys.folder.tables import Derived, Kept, Shelf
+from one_cache.ecephys.project.joined import (
     CHANNEL,
     PROBE,
     SESSION,
@@ -27,7 +28,6 @@ from one_cache.ecephys.joined import (
     read_sessions,
     written_sessions,
 )
-from one_cache.ecephys.shelf import Derived, Kept, Shelf
 
 if TYPE_CHECKING:
     import pandas as pd

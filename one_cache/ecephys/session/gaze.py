@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys.nwb import NwbFile, times_of
+from one_cache.ecephys.session.nwb import NwbFile, times_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys import gaze, stimuli
 from one_cache.ecephys.filters import UnitFilter
-from one_cache.ecephys.nwb import NwbFile
+from one_cache.ecephys.session import gaze, stimuli
+from one_cache.ecephys.session.nwb import NwbFile
 from one_cache.errors import CacheWarning, ContentError, InvalidArgument
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SessionFile:
     Parameters
     ----------
     nwb, unit_filter, filter_by_validity, probe_lfp_paths, channel_columns
-        See :class:`one_cache.ecephys.session.EcephysSession`.
+        See :class:`one_cache.ecephys.session.session.EcephysSession`.
     """
 
     def __init__(

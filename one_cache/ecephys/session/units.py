@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from one_cache.ecephys.filters import UnitFilter
-from one_cache.ecephys.joins import WAVEFORM_NAMES
-from one_cache.ecephys.nwb import NwbFile, ragged
+from one_cache.ecephys.project.joins import WAVEFORM_NAMES
+from one_cache.ecephys.session.nwb import NwbFile, ragged
 from one_cache.errors import ContentError
 
 if TYPE_CHECKING:

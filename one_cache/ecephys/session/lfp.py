@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys.nwb import NwbFile
+from one_cache.ecephys.session.nwb import NwbFile
 
 if TYPE_CHECKING:
     import pandas as pd

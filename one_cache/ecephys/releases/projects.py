@@ -7,9 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys.cloud import CloudProject
-from one_cache.ecephys.csvfiles import read_exactly
+from one_cache.ecephys.folder.formats import read_exactly
 from one_cache.ecephys.missing import UnknownProbe
+from one_cache.ecephys.releases.project import CloudProject
 from one_cache.errors import InvalidArgument, SessionNotFound
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
-from one_cache.ecephys.csvfiles import ID
+from one_cache.ecephys.folder.formats import ID
 from one_cache.errors import ContentError
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from one_cache.ecephys.s3 import key_of
+from one_cache.ecephys.releases.s3 import key_of
 from one_cache.errors import InvalidArgument, ManifestError, near_misses
 
 _NAME = re.compile(r".*_manifest_v(?P<version>.*)\.json")

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys.stimuli import CONDITION
+from one_cache.ecephys.session.presentations import CONDITION
 from one_cache.errors import CacheWarning, InvalidArgument
 
 if TYPE_CHECKING:

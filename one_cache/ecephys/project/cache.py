@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from one_cache.cache import Cache
-from one_cache.ecephys import disk as layout
-from one_cache.ecephys.base import ProjectBase
-from one_cache.ecephys.csvfiles import UNIT_ID, read_movie, read_scene
-from one_cache.ecephys.disk import Disk
 from one_cache.ecephys.filters import UnitFilter
-from one_cache.ecephys.joined import SESSION
-from one_cache.ecephys.joins import shown
-from one_cache.ecephys.lims import Lims
-from one_cache.ecephys.warehouse import Warehouse
-from one_cache.errors import InvalidArgument
+from one_cache.ecephys.folder import layout
+from one_cache.ecephys.folder.formats import read_movie, read_scene
+from one_cache.ecephys.folder.layout import Disk
+from one_cache.ecephys.project.joined import SESSION
+from one_cache.ecephys.project.tables import ProjectTables, id_of
+from one_cache.ecephys.source.lims import Lims
+from one_cache.ecephys.source.warehouse import Warehouse
 from one_cache.manifest import FILE_NAME, Manifest, TablePin, now
 from one_cache.tables import Tables
 
@@ -26,10 +24,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from one_cache.ecephys.session import EcephysSession
+    from one_cache.ecephys.session.session import EcephysSession
 
 
-class EcephysProjectCache(ProjectBase):
+class EcephysProjectCache(ProjectTables):
     """Sessions, probes, channels and units of the Allen Neuropixels data, and their files.
 
     It is best made with :meth:`from_warehouse`, :meth:`fixed` or :meth:`from_lims`. Its folder is
@@ -41,8 +39,8 @@ class EcephysProjectCache(ProjectBase):
         Where the data come from: methods ``get_sessions``, ``get_probes``, ``get_channels``,
         ``get_units``, ``get_unit_analysis_metrics`` give frames; ``get_session_data``,
         ``get_probe_lfp_data``, ``get_natural_movie_template``, ``get_natural_scene_template``
-        give a :class:`~one_cache.ecephys.rma.Download` or an iterable of bytes. The released
-        data when not given.
+        give a :class:`~one_cache.ecephys.source.rma.Download` or an iterable of bytes. The
+        released data when not given.
     fetch_tries : int
         How often anything is asked for, at most; 0 fetches nothing.
     stream_writer : callable, optional
@@ -243,189 +241,6 @@ class EcephysProjectCache(ProjectBase):
         self._open(disk, one, loose=loose)
         return self
 
-    # -- tables ------------------------------------------------------------------------------
-
-    def get_session_table(self, suppress: Iterable[str] | None = None) -> pd.DataFrame:
-        """Give the sessions.
-
-        Parameters
-        ----------
-        suppress : iterable of str, optional
-            Columns to leave out, instead of :attr:`SUPPRESS_FROM_SESSION_TABLE`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Index ``id``. Numbers of units are those of :meth:`get_units` without arguments;
-            ``ecephys_structure_acronyms`` has NaN where channels lie outside the brain.
-        """
-        frame = shown(self._session_table(), suppress, self.SUPPRESS_FROM_SESSION_TABLE)
-        return _own(frame.rename(columns={"genotype": "full_genotype"}))
-
-    def get_probes(self, suppress: Iterable[str] | None = None) -> pd.DataFrame:
-        """Give the probes, with the columns of their session.
-
-        Parameters
-        ----------
-        suppress : iterable of str, optional
-            Columns to leave out, instead of :attr:`SUPPRESS_FROM_PROBES`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Index ``id``; sampling rates in Hz.
-        """
-        return _own(shown(self._joined().probes, suppress, self.SUPPRESS_FROM_PROBES))
-
-    def get_channels(self, suppress: Iterable[str] | None = None) -> pd.DataFrame:
-        """Give the channels, with the columns of their probe and session.
-
-        Parameters
-        ----------
-        suppress : iterable of str, optional
-            Columns to leave out, instead of :attr:`SUPPRESS_FROM_CHANNELS`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Index ``id``; positions on the probe and coordinates of the CCF in µm.
-        """
-        frame = shown(self._joined().channels, suppress, self.SUPPRESS_FROM_CHANNELS)
-        return _own(frame.rename(columns={"name": "probe_name"}))
-
-    def get_units(
-        self,
-        suppress: Iterable[str] | None = None,
-        filter_by_validity: bool = True,
-        **unit_filter_kwargs: Any,
-    ) -> pd.DataFrame:
-        """Give the units, with the columns of their channel, probe and session.
-
-        Parameters
-        ----------
-        suppress : iterable of str, optional
-            Columns to leave out, instead of :attr:`SUPPRESS_FROM_UNITS`.
-        filter_by_validity : bool
-            Only units whose quality is ``good``.
-        **unit_filter_kwargs
-            `amplitude_cutoff_maximum` (0.1), `presence_ratio_minimum` (0.95),
-            `isi_violations_maximum` (0.5), inclusive, None for no limit. A unit without one of the
-            three values is left out in any case.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Index ``id``.
-
-        Raises
-        ------
-        InvalidArgument
-            There is no such filter.
-        """
-        wanted = UnitFilter.read(unit_filter_kwargs)
-        frame = self._joined().units(wanted, filter_by_validity=filter_by_validity)
-        return _own(shown(frame, suppress, self.SUPPRESS_FROM_UNITS))
-
-    def get_unit_analysis_metrics_for_session(
-        self,
-        session_id: int,
-        annotate: bool = True,
-        filter_by_validity: bool = True,
-        **unit_filter_kwargs: Any,
-    ) -> pd.DataFrame:
-        """Give what was calculated of the responses of the units of one session.
-
-        Parameters
-        ----------
-        session_id : int
-            Which.
-        annotate : bool
-            With the columns of :meth:`get_units`, and only its units.
-        filter_by_validity, **unit_filter_kwargs
-            See :meth:`get_units`; without effect when nothing is annotated.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Index ``ecephys_unit_id``.
-
-        Raises
-        ------
-        SessionNotFound
-            There are no metrics of that session.
-        """
-        id_ = _id(session_id, "session")
-        UnitFilter.read(unit_filter_kwargs)
-        metrics = self._shelf.frame(self._session_metrics(id_))
-        if not annotate:
-            return _own(metrics)
-        units = self.get_units(filter_by_validity=filter_by_validity, **unit_filter_kwargs)
-        return _annotated(units[units[SESSION] == id_], metrics)
-
-    def get_unit_analysis_metrics_by_session_type(
-        self,
-        session_type: str,
-        annotate: bool = True,
-        filter_by_validity: bool = True,
-        **unit_filter_kwargs: Any,
-    ) -> pd.DataFrame:
-        """Give what was calculated of the responses of the units of all sessions of a type.
-
-        Parameters
-        ----------
-        session_type : str
-            One of :meth:`get_all_session_types`.
-        annotate, filter_by_validity, **unit_filter_kwargs
-            See :meth:`get_unit_analysis_metrics_for_session`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Index ``ecephys_unit_id``; the columns depend on the type.
-
-        Raises
-        ------
-        InvalidArgument
-            There is no such type.
-        """
-        UnitFilter.read(unit_filter_kwargs)
-        known = self.get_all_session_types()
-        if session_type not in known:
-            raise InvalidArgument(
-                f"unrecognized session type: {session_type}. Available types: {known}"
-            )
-        metrics = self._shelf.frame(self._type_metrics(session_type))
-        if not annotate:
-            return _own(metrics)
-        units = self.get_units(filter_by_validity=filter_by_validity, **unit_filter_kwargs)
-        return _annotated(units, metrics)
-
-    def get_all_session_types(self, **session_kwargs: Any) -> list[Any]:
-        """List the types of sessions."""
-        return self._distinct("session_type", self.get_session_table, session_kwargs)
-
-    def get_all_full_genotypes(self, **session_kwargs: Any) -> list[Any]:
-        """List the genotypes of the mice."""
-        return self._distinct("full_genotype", self.get_session_table, session_kwargs)
-
-    def get_all_ages(self, **session_kwargs: Any) -> list[Any]:
-        """List the ages of the mice, in days."""
-        return self._distinct("age_in_days", self.get_session_table, session_kwargs)
-
-    def get_all_sexes(self, **session_kwargs: Any) -> list[Any]:
-        """List the sexes of the mice."""
-        return self._distinct("sex", self.get_session_table, session_kwargs)
-
-    def get_structure_acronyms(self, **channel_kwargs: Any) -> list[Any]:
-        """List the structures in which channels lie; NaN is outside the brain."""
-        return self._distinct("ecephys_structure_acronym", self.get_channels, channel_kwargs)
-
-    def _distinct(
-        self, column: str, table: Callable[..., pd.DataFrame], options: Mapping[str, Any]
-    ) -> list[Any]:
-        values: list[Any] = table(**options)[column].unique().tolist()
-        return values
-
     # -- files -------------------------------------------------------------------------------
 
     def get_session_data(
@@ -454,9 +269,9 @@ class EcephysProjectCache(ProjectBase):
         MissingData
             The file is not here, and the mode fetches nothing.
         """
-        from one_cache.ecephys.session import EcephysSession
+        from one_cache.ecephys.session.session import EcephysSession
 
-        id_ = _id(session_id, "session")
+        id_ = id_of(session_id, "session")
         wanted = UnitFilter.read(unit_filter_kwargs, zero_is_no_limit=True)
         path = self._files.path(self._wanted(self.SESSION_NWB_KEY, id_, id_))
         session = EcephysSession.from_nwb_path(
@@ -487,7 +302,7 @@ class EcephysProjectCache(ProjectBase):
         InvalidArgument
             There is no such movie.
         """
-        id_ = _id(number, "movie")
+        id_ = id_of(number, "movie")
         return read_movie(self._files.path(self._wanted(self.NATURAL_MOVIE_KEY, id_)))
 
     def get_natural_scene_template(self, number: int) -> npt.NDArray[Any]:
@@ -508,7 +323,7 @@ class EcephysProjectCache(ProjectBase):
         InvalidArgument
             There is no such image.
         """
-        id_ = _id(number, "scene")
+        id_ = id_of(number, "scene")
         return read_scene(self._files.path(self._wanted(self.NATURAL_SCENE_KEY, id_)))
 
     def _lfp_paths(self, session_id: int) -> dict[int, Callable[[], Path]]:
@@ -533,31 +348,6 @@ class EcephysProjectCache(ProjectBase):
             "left_right_ccf_coordinate",
         ]
         return channels.loc[channels[SESSION] == session_id, columns]
-
-
-def _own(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give a frame that its receiver may change."""
-    return frame.copy()
-
-
-def _annotated(units: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    both = pd.merge(units, metrics, left_index=True, right_index=True, how="inner")
-    return both.rename_axis(UNIT_ID).sort_index()
-
-
-def _id(value: Any, what: str) -> int:
-    """Read a number that names something; numbers in texts name nothing, as in AllenSDK."""
-    if isinstance(value, (str, bytes, bool)):
-        raise InvalidArgument(f"the id of a {what} is a number, got {value!r}")
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgument(f"the id of a {what} is a number, got {value!r}") from error
-    if number != value or number < 0:
-        raise InvalidArgument(f"the id of a {what} is a whole number, got {value!r}")
-    return number
 
 
 def _pinned_copy(folder: Path, copy: Path) -> Path:

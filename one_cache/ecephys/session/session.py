@@ -1,20 +1,12 @@
-"""One session of the Allen Neuropixels data: AllenSDK's ``EcephysSession`` on its NWB file.
-
-::
-
-    sessionfile   the file, and what it says of the session as a whole
-    recordings    probes, channels, units, spikes, waveforms, LFP
-    surroundings  stimuli, running, light, eyes
-    session       spikes put to stimuli
-"""
+"""The session of AllenSDK: spikes put to stimuli, on all that the file holds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys import spikes
-from one_cache.ecephys.surroundings import Surroundings
+from one_cache.ecephys.session import spikes
+from one_cache.ecephys.session.surroundings import Surroundings
 
 if TYPE_CHECKING:
     import pandas as pd

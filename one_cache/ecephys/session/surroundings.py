@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys import gaze, stimuli
-from one_cache.ecephys.recordings import Recordings, picked
+from one_cache.ecephys.session import gaze, presentations, stimuli
+from one_cache.ecephys.session.recordings import Recordings, picked
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,13 +23,13 @@ class Surroundings(Recordings):
         Left out of the tables of stimuli, unless asked for.
     """
 
-    DETAILED_STIMULUS_PARAMETERS = stimuli.DETAILED_PARAMETERS
+    DETAILED_STIMULUS_PARAMETERS = presentations.DETAILED_PARAMETERS
 
     @cached_property
     def _presentations(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Give all presentations, those of invalid times masked, and their conditions."""
-        table = stimuli.read_presentations(self._nwb)
-        return stimuli.masked(table, self._invalid("stimulus")), stimuli.conditions(table)
+        table = presentations.read_presentations(self._nwb)
+        return stimuli.masked(table, self._invalid("stimulus")), presentations.conditions(table)
 
     @property
     def stimulus_presentations(self) -> pd.DataFrame:
@@ -170,11 +170,12 @@ class Surroundings(Recordings):
         import numpy as np
 
         table = self._presentations_of(stimulus_presentation_ids)
-        table = stimuli.without_unused(stimuli.parameters(table).drop(columns="stimulus_name"))
-        found = {}
+        table = presentations.parameters(table).drop(columns="stimulus_name")
+        table = stimuli.without_unused(table)
+        found, null = {}, presentations.NULL
         for column in table.columns:
             values = np.asarray(table[column].unique())
-            nulls = np.array([isinstance(one, str) and one == stimuli.NULL for one in values])
+            nulls = np.array([isinstance(one, str) and one == null for one in values])
             kept = values[~nulls]
             found[column] = kept if drop_nulls else np.concatenate([kept, values[nulls]])
         return found

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from one_cache.cache import Cache
-from one_cache.ecephys.csvfiles import read_movie, read_scene
+from one_cache.ecephys.folder.formats import read_movie, read_scene
 from one_cache.ecephys.missing import MissingData
-from one_cache.ecephys.rma import Download
+from one_cache.ecephys.source.rma import Download
 from one_cache.errors import (
     ContentError,
     NotInCache,
@@ -78,7 +78,7 @@ class Files:
     one : Cache
         Whose folder, table and mode they are.
     loose : bool
-        See :class:`one_cache.ecephys.shelf.Shelf`.
+        See :class:`one_cache.ecephys.folder.tables.Shelf`.
     stream_writer : callable, optional
         Takes a path and an iterable of bytes, and writes them; for sources that give bytes.
     tries : int
@@ -342,7 +342,7 @@ def check_nwb(path: Path) -> None:
     ContentError
         It is cut off or damaged at its beginning.
     """
-    from one_cache.ecephys.nwb import opened
+    from one_cache.ecephys.session.nwb import opened
 
     with opened(path):
         pass

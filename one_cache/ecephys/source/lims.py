@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from one_cache.ecephys.rma import Download
-from one_cache.ecephys.warehouse import Ids, Names, metrics_frame
+from one_cache.ecephys.source.metrics import metrics_frame
+from one_cache.ecephys.source.rma import Download
+from one_cache.ecephys.source.warehouse import Ids, Names
 from one_cache.errors import InvalidArgument, RemoteError, SessionNotFound, TransferFailed
 from one_cache.remotes.http import HttpRemote
 

@@ -21,6 +21,7 @@ The ALF names are those that users of ONE-api catch already::
     │   ├── UnknownSearchTerm
     │   ├── AmbiguousSearchTerm
     │   ├── UnknownPart                   KeyError           no part of ALF paths has that name
+    │   ├── UnknownColumn                 KeyError           a relation has no such column
     │   └── InvalidDate
     ├── TableError                        ValueError
     │   ├── TableCorrupt                  not Parquet, truncated, half-written
@@ -30,6 +31,7 @@ The ALF names are those that users of ONE-api catch already::
     │   ├── TableChanged                  replaced while it was open
     │   ├── TableReadOnly                 rows cannot be inserted there
     │   └── DuplicateKey                  a row of that primary key is there already
+    ├── NotMirrored                       AttributeError, KeyError   no such schema or table here
     ├── NotOneRow                         LookupError, ValueError
     ├── ManifestError                     ValueError
     │   ├── ManifestMissing               FileNotFoundError
@@ -144,6 +146,10 @@ class UnknownPart(InvalidArgument, KeyError):
     """No part of ALF paths has that name."""
 
 
+class UnknownColumn(InvalidArgument, KeyError):
+    """A relation has no column of that name."""
+
+
 class InvalidDate(InvalidArgument):
     """A date or date range that cannot be read."""
 
@@ -178,6 +184,10 @@ class TableReadOnly(TableError):
 
 class DuplicateKey(TableError):
     """A row of that primary key is there already."""
+
+
+class NotMirrored(OneCacheError, AttributeError, KeyError):
+    """No schema or table of that name was copied from a pipeline."""
 
 
 class NotOneRow(OneCacheError, LookupError, ValueError):

@@ -40,7 +40,7 @@ class Entry:
     Attributes
     ----------
     kind : str
-        ``"dataset"``, ``"table"`` or ``"query"``.
+        ``"dataset"``, ``"table"``, ``"query"``, ``"result"`` or ``"mirror"``.
     id : str
         Its id.
     eid : str

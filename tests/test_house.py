@@ -34,7 +34,7 @@ FLOORS = {
         "depot",
         "relation",
     ],
-    3: ["catalogue", "snapshot", "index", "bundle", "remotes.alyx", "remotes.web"],
+    3: ["catalogue", "snapshot", "index", "bundle", "mirrored", "remotes.alyx", "remotes.web"],
     4: ["cache"],
     5: ["ecephys", "neuprint", "datajoint", "rig", "trials.results"],
     6: ["cli", "serve", "sample", "demo", "testing"],

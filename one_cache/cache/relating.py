@@ -7,12 +7,14 @@ import json
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from one_cache.cache.desk import Desk
 from one_cache.errors import InvalidArgument, ModeError, near_misses
 
 if TYPE_CHECKING:
+    from one_cache.mirrored import Schemas
     from one_cache.records import Dataset
     from one_cache.relation import Heading, Relation
 
@@ -74,6 +76,16 @@ class Relating(Desk):
             primary_key = layout_of(name, self.tables.columns(name)).key or None
         rows = TableRows(self, name, heading)
         return Relation(rows, primary_key, heading=heading, table=Table(name, name))
+
+    @cached_property
+    def schemas(self) -> Schemas:
+        """Schemas of DataJoint pipelines that are mirrored here, by name.
+
+        ``cache.schemas["u24_trial"].Trial`` is a relation; see :mod:`one_cache.datajoint`.
+        """
+        from one_cache.mirrored import Schemas
+
+        return Schemas(self)
 
     def datasets_now(self, ids: Sequence[str]) -> dict[str, Dataset]:
         """Give what is known today of datasets, by id; unknown ones are left out.

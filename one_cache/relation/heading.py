@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from one_cache.errors import InvalidArgument, near_misses
+from one_cache.errors import InvalidArgument, UnknownColumn, near_misses
 
 _ARRAYS = ("BLOB", "STRUCT", "MAP", "UNION")
 
@@ -100,7 +100,7 @@ class Heading:
         for column in self.columns:
             if column.name == name:
                 return column
-        raise InvalidArgument(f"no column {name!r}.{near_misses(str(name), self.names)}")
+        raise UnknownColumn(f"no column {name!r}.{near_misses(str(name), self.names)}")
 
     def __contains__(self, name: object) -> bool:
         return name in self.names

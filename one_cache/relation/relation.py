@@ -42,6 +42,8 @@ class Table:
         What the rows are.
     parts : mapping of str to Relation
         Part tables, which become attributes.
+    tier : str
+        How rows come in: ``"manual"``, ``"lookup"``, ``"imported"``, ``"computed"``, ``"part"``.
     source : Source or None
         The rows; a relation knows its own.
     """
@@ -50,6 +52,7 @@ class Table:
     full_name: str = ""
     comment: str = ""
     parts: Mapping[str, Relation] = field(default_factory=dict)
+    tier: str = ""
     source: Source | None = None
 
 
@@ -135,6 +138,11 @@ class Relation(Rows):
     def comment(self) -> str:
         """What the rows of the table are; empty for a result."""
         return self._table.comment if self._table else ""
+
+    @property
+    def tier(self) -> str:
+        """How rows come into the table; empty for a result."""
+        return self._table.tier if self._table else ""
 
     @property
     def parts(self) -> Mapping[str, Relation]:

@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from one_cache.errors import InvalidArgument, StoreError, TableCorrupt, TableError
+from one_cache.errors import (
+    InvalidArgument,
+    StoreError,
+    TableCorrupt,
+    TableError,
+    UnknownColumn,
+)
 from one_cache.tables.forks import mind_forks
 
 if TYPE_CHECKING:
@@ -91,7 +97,9 @@ def explained(what: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
-        raise InvalidArgument(f"{what}: {error}") from error
+        is_column = "Referenced column" in str(error)
+        kind = UnknownColumn if is_column else InvalidArgument
+        raise kind(f"{what}: {error}") from error
     except duckdb.Error as error:
         text = str(error)
         if "No space left" in text:

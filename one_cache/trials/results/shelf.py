@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 TABLE = "results"
 FOLDER = "results"
-_OTHERS = ("results", "queries")  # tables whose rows name a file that a function may have read
+_OTHERS = (
+    "results",
+    "queries",
+    "mirrored",
+)  # tables whose rows name a file that a function may have read
 
 
 @dataclass(frozen=True)

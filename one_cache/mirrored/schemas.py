@@ -247,12 +247,13 @@ class MirroredRelation(Relation):
         """
         if keep_all_rows is None:
             keep_all_rows = not getattr(group, "_is_restricted", False)
-        options: dict[str, Any] = {
+        more: dict[str, Any] = {
+            **named,
             "keep_all_rows": keep_all_rows,
             "exclude_nonmatching": exclude_nonmatching,
         }
         with self._told():
-            return super().aggr(group, *attrs, **options, **named)
+            return super().aggr(group, *attrs, **more)
 
     def _names(self, attrs: Any) -> list[str]:
         with self._told():

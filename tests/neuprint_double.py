@@ -129,6 +129,7 @@ class NeuprintDouble:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = 1 << 16
+    disable_nagle_algorithm = True  # the first answer would wait 40 ms for the handshake's end
 
     def log_message(self, *args):
         pass

@@ -1,5 +1,6 @@
 """Answers as Parquet: what was put in comes out, value by value and type by type."""
 
+import gc
 import json
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("neuprint", reason="neuprint-python is not installed")
 
 from one_cache.errors import ContentError
-from one_cache.neuprint.answers import Answer, pack, read_about, unpack
+from one_cache.neuprint.answers import Answer, pack, read_about, uncollected, unpack
 
 
 def typed(value):
@@ -144,3 +145,22 @@ def test_broken_and_foreign_files_are_refused(tmp_path):
 def test_rows_of_another_length_are_refused():
     with pytest.raises(ContentError, match="2 columns"):
         pack(Answer(["a", "b"], [[1, 2], [3]]))
+
+
+def test_garbage_is_looked_for_again_whoever_stopped_it():
+    with uncollected():
+        assert not gc.isenabled()
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ContentError):
+        unpack(b"no answer")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with uncollected():
+            pass
+        assert not gc.isenabled(), "it was stopped by someone else"
+    finally:
+        gc.enable()

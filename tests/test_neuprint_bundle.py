@@ -61,6 +61,18 @@ def test_answers_are_restored_from_a_bundle(recorded, server, tmp_path):
     assert server.asked == []
 
 
+def test_answers_that_are_here_are_restored_without_asking(recorded, server, tmp_path):
+    cache, recorder, _ = recorded
+    report = Cache(cache.cache_dir).restore(recorder)
+    assert report.ok
+    assert len(report.files) == len({entry.path for entry in recorder})
+    report = Cache(tmp_path / "there").restore(recorder)
+    assert {problem.kind for problem in report.problems} == {"missing"}
+    assert "name a folder or a bundle" in report.problems[0].reason
+    assert Cache(tmp_path / "there").restore(recorder, source=cache.cache_dir).ok
+    assert server.asked == []
+
+
 def test_every_answer_is_verified(recorded):
     cache, recorder, _ = recorded
     home = Cache(cache.cache_dir)

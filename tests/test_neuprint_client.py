@@ -2,10 +2,12 @@
 
 import copy
 import io
+import json
 import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +29,7 @@ from one_cache.errors import (
     QueryNotCached,
 )
 from one_cache.neuprint import Client, fetch_custom
+from one_cache.neuprint.cypher import rewritten
 
 # neuprint-python itself uses what pandas will take away
 pytestmark = pytest.mark.filterwarnings("ignore:.*inplace:DeprecationWarning")
@@ -181,6 +184,50 @@ def test_the_default_cache_is_one_for_each_server(server):
     assert offline.fetch_custom(calls.TYPES).shape == (1, 2)
 
 
+def test_a_cache_may_be_given_by_its_folder(server, tmp_path):
+    client = client_of(server, None, cache=tmp_path / "here")
+    assert (client.mode, Path(client.cache.cache_dir)) == ("remote", tmp_path / "here")
+    assert fetch_custom(calls.TYPES).shape == (1, 2)
+    client.cache.freeze()
+    frozen = client_of(server, None, cache=str(tmp_path / "here"), mode="fixed", token=None)
+    assert frozen.fetch_custom(calls.TYPES).shape == (1, 2)
+
+
+OFFLINE = """
+import sys
+from one_cache.neuprint import Client, fetch_custom
+client = Client(sys.argv[1], "hemibrain:v1.2.1", cache=sys.argv[2], mode=sys.argv[3])
+fetch_custom(sys.argv[4])
+print("duckdb" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("mode", ["local", "fixed"])
+def test_a_replay_starts_no_engine(server, tmp_path, mode):
+    client = client_of(server, tmp_path)
+    fetch_custom(calls.TYPES)
+    client.cache.freeze()
+    arguments = [server.url, str(tmp_path), mode, calls.TYPES]
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, *arguments], capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize("debug", ["", "as the server rewrote it", None])
+def test_the_response_is_the_same_from_the_cache(server, tmp_path, debug):
+    debug = rewritten(f"    {calls.TYPES}", DATASET) if debug is None else debug
+    body = {"columns": ["n"], "data": [[1]], "debug": debug}
+    server.say("5813027016", body=json.dumps(body))
+    client = client_of(server, tmp_path)
+    assert client.fetch_custom(calls.TYPES, format="json") == body
+    other = client_of(server, tmp_path, "local")
+    assert other.fetch_custom(calls.TYPES, format="json") == body, "found without a row"
+    client.cache.freeze()
+    frozen = client_of(server, tmp_path, "fixed")
+    assert frozen.fetch_custom(calls.TYPES, format="json") == body
+
+
 def test_clients_are_equal_by_value(server, tmp_path):
     one, other = client_of(server, tmp_path), client_of(server, tmp_path)
     plain = neuprint.Client(server.url, DATASET, "secret-token", verify=server.certificate)
@@ -253,6 +300,13 @@ def test_all_names_of_neuprint_python_are_here():
     for name in neuprint.__dict__:
         if not name.startswith("_"):
             assert hasattr(ours, name), name
+    starred = {}
+    exec("from one_cache.neuprint import *", starred)
+    values = {name: one for name, one in vars(neuprint).items() if not name.startswith("_")}
+    theirs = {name for name, one in values.items() if not isinstance(one, ModuleType)}
+    assert theirs <= set(starred)
+    assert starred["Client"] is Client
+    assert theirs <= set(dir(ours))
     assert issubclass(Client, neuprint.Client)
     with pytest.raises(AttributeError):
         _ = ours.no_such_name

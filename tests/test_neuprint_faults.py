@@ -1,5 +1,7 @@
 """A neuPrint server that fails, stalls, refuses; and what the client makes of it."""
 
+import json
+
 import pytest
 import requests
 
@@ -132,6 +134,22 @@ def test_a_wrong_query_is_refused_the_same_way_again(server, tmp_path):
     assert replayed.value.response.json()["error"].startswith("failed to execute")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Neo4jError: Neo.TransientError.General.MemoryPoolOutOfMemoryError",
+        "failed to execute query: ConnectivityError: Unable to retrieve routing table",
+        "something that nobody foresaw",
+    ],
+)
+def test_a_refusal_that_may_pass_is_not_kept(server, tmp_path, said):
+    client = client_of(server, tmp_path)
+    server.fail(1, 400, json.dumps({"error": said}), on="5813027016")
+    with pytest.raises(ours.QueryRefused, match=said[:20]):
+        client.fetch_custom(calls.TYPES)
+    assert client.fetch_custom(calls.TYPES).shape == (1, 2)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_token_is_no_answer(server, tmp_path, status):
     client = client_of(server, tmp_path)
@@ -188,7 +206,13 @@ def test_the_token_goes_to_its_server_only(server, tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "said", "timeout"),
-    [(400, "Timeout experienced.", True), (400, "syntax", False), (401, "timeout", False)],
+    [
+        (400, "Timeout experienced.", True),
+        (400, "context deadline exceeded", True),
+        (400, "syntax", False),
+        (400, "Neo.ClientError.Statement.SyntaxError (WHERE n.timeout = 1)", False),
+        (401, "timeout", False),
+    ],
 )
 def test_refusals_that_are_timeouts(status, said, timeout):
     assert is_timeout(status, said) is timeout

@@ -62,6 +62,12 @@ WITH_CLIENT = {
         intermediate_criteria=NeuronCriteria(status=["Traced", "Roughly"]),
         client=c,
     ),
+    "more paths": lambda c: ours.fetch_paths(
+        *calls.PATH,
+        min_weight=10,
+        intermediate_criteria=NeuronCriteria(status=["Traced", "Roughly"]),
+        client=c,
+    ),
     "synapses": lambda c: ours.fetch_synapses(calls.ADL, client=c),
     "mean": lambda c: ours.fetch_mean_synapses(
         "LC10", SynapseCriteria(type="pre", rois=["LO(R)", "AOTU(R)"], client=c), client=c

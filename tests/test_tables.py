@@ -281,3 +281,27 @@ def test_a_whole_table_that_is_damaged_is_named(tmp_path: Path) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(TableCorrupt, match=r"probes\.pqt"):
         tables.whole("probes")
+
+
+@pytest.mark.parametrize("large", [0, 1_000_000])
+def test_rows_of_any_table_are_found_by_id(tmp_path: Path, large: int) -> None:
+    known = {"text": "a", "none": None, "number": 2**60, "share": 0.5, "right": True}
+    rows = [{"id": some_id(number), **known, "place": number} for number in range(50)]
+    tables = Tables.open(tmp_path, silent=True)
+    tables.add("answers", rows)
+    asked = [some_id(number) for number in (7, 99, 3)]
+    expected = {one: row for one in asked for row in rows if row["id"] == one}
+    assert tables.by_id("answers", asked) == expected, "new rows"
+    tables.save()
+    (tmp_path / ".one_cache" / "shaped").rename(tmp_path / "moved")
+    saved = Tables.open(tmp_path, silent=True, large=large)
+    found = saved.by_id("answers", asked)
+    assert found == expected
+    assert found == {
+        row["id"]: row for row in saved.rows("SELECT * FROM answers") if row["id"] in found
+    }
+    found[asked[0]]["text"] = "changed"
+    assert saved.by_id("answers", asked) == expected
+    saved.add("answers", [{**rows[3], "text": "b"}])
+    assert saved.by_id("answers", asked)[some_id(3)]["text"] == "b"
+    assert saved.by_id("nothing", asked) == {}

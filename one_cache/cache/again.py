@@ -122,7 +122,9 @@ class Again(Desk):
             return {_ANY: source}
         if self.remote is not None:
             return {_ANY: self.remote}
-        return {address: open_remote(address) for address in read_wish(record).sources}
+        # who answered queries holds no files of them
+        asked = (entry.source for entry in read_wish(record).entries if entry.kind == "dataset")
+        return {address: open_remote(address) for address in dict.fromkeys(asked) if address}
 
     def _knower(self, remote: Remote | None, *, needed: bool) -> Catalogue:
         """Give who knows of the datasets: the tables here where nobody else may be asked."""

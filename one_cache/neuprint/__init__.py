@@ -26,6 +26,7 @@ those that give their result in random order give it in a stable one. Needs neup
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from one_cache.errors import DependencyMissing
@@ -63,6 +64,7 @@ from one_cache.neuprint.functions import (
     fetch_mitochondria,
     fetch_neurons,
     fetch_output_completeness,
+    fetch_paths,
     fetch_shortest_paths,
     fetch_synapses,
     fetch_synapses_and_closest_mitochondria,
@@ -92,6 +94,7 @@ __all__ = [
     "fetch_mitochondria",
     "fetch_neurons",
     "fetch_output_completeness",
+    "fetch_paths",
     "fetch_primary_rois",
     "fetch_roi_hierarchy",
     "fetch_shortest_paths",
@@ -101,6 +104,16 @@ __all__ = [
     "fetch_synapses_and_closest_mitochondria",
     "fetch_traced_adjacencies",
 ]
+# so that `from one_cache.neuprint import *` gives what it gives there
+__all__ += [
+    name
+    for name, value in vars(neuprint).items()
+    if not (name.startswith("_") or name in __all__ or isinstance(value, ModuleType))
+]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

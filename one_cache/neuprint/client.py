@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import neuprint  # type: ignore[import-untyped]  # it ships no types
 import requests
-import ujson
 from neuprint.queries import fetch_meta  # type: ignore[import-untyped]  # it ships no types
 from requests.adapters import HTTPAdapter
 
@@ -24,13 +24,13 @@ from one_cache.errors import (
     near_misses,
 )
 from one_cache.modes import policy, read_mode
-from one_cache.neuprint.answers import Answer
+from one_cache.neuprint.answers import Answer, parsed
 from one_cache.neuprint.caller import calling_function, told
 from one_cache.neuprint.cypher import is_write, rewritten
 from one_cache.neuprint.holdings import Holdings
 from one_cache.neuprint.kept import Kept, Version
 from one_cache.neuprint.query import CYPHER, Query, SetupError, address_of
-from one_cache.neuprint.server import Call, QueryRefused, refusal, send
+from one_cache.neuprint.server import Call, QueryRefused, is_lasting, refusal, send, words
 
 if TYPE_CHECKING:
     from one_cache.cache import Cache
@@ -71,8 +71,9 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
         Whether the certificate of the server is checked, or the file to check it with.
     progress : bool
         Progress bars.
-    cache : Cache, optional
-        Where answers are kept; one for this server under the default folder when not given.
+    cache : Cache or path-like, optional
+        Where answers are kept, or the folder of a cache to open for them; one for this server
+        under the default folder when not given.
     mode : {"remote", "local", "fixed"}, optional
         That of the cache when not given; ``remote`` where no cache is given either.
     timeout : float
@@ -109,7 +110,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
         verify: bool | str = True,
         progress: bool = True,
         *,
-        cache: Cache | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         mode: str | None = None,
         timeout: float = 300.0,
         tries: int = 4,
@@ -311,7 +312,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
         if ispost and url == f"{self.server}/api/{CYPHER}":
             return self._ask_cypher(url, json)
         try:
-            return ujson.loads(self._fetch(url, json, ispost).content)
+            return parsed(self._fetch(url, json, ispost).content)
         except ValueError as error:
             raise RemoteError(f"{url}: the server answered with what is no JSON") from error
 
@@ -337,10 +338,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
     def _ask_cypher(self, url: str, json: dict[str, str]) -> dict[str, Any]:
         cypher, dataset = json["cypher"], json["dataset"]
         if is_write(cypher):
-            written: dict[str, Any] = ujson.loads(
-                self._send(self._call(url, json, True, repeat=False)).content
-            )
-            return written
+            return _table(self._send(self._call(url, json, True, repeat=False)))
         call = self._call(url, json, True)
 
         def ask() -> Answer:
@@ -352,7 +350,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
         query = Query.of_cypher(self.server, dataset, cypher)
         answer, kept = self._answer(query, call, ask)
         rows = _with_one_roi(answer, _choice.get())
-        debug = kept.debug or rewritten(cypher, dataset)
+        debug = rewritten(cypher, dataset) if kept.debug is None else kept.debug
         return {"columns": list(answer.columns), "data": rows, "debug": debug}
 
     def _answer(self, query: Query, call: Call, ask: Callable[[], Answer]) -> tuple[Answer, Kept]:
@@ -362,7 +360,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
             try:
                 return ask()
             except QueryRefused as error:
-                if error.status != 400:
+                if error.status != 400 or not is_lasting(words(error.response)):
                     raise
                 return Answer.of_refusal(400, error.response.text)
 
@@ -423,7 +421,7 @@ def _with_one_roi(answer: Answer, rois: frozenset[str] | None) -> list[Any]:
 
 def _table(response: requests.Response) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = ujson.loads(response.content)
+        found: dict[str, Any] = parsed(response.content)
         if isinstance(found["columns"], list) and isinstance(found["data"], (list, type(None))):
             return found
     except (ValueError, KeyError, TypeError):
@@ -434,13 +432,13 @@ def _table(response: requests.Response) -> dict[str, Any]:
 
 
 def _cache_and_mode(
-    address: str, cache: Cache | None, mode: str | None
+    address: str, cache: Cache | str | os.PathLike[str] | None, mode: str | None
 ) -> tuple[Cache, str | None]:
     """Give the cache, and the mode where it is another one than that of the cache."""
-    if cache is None:
+    if cache is None or isinstance(cache, (str, os.PathLike)):
         from one_cache.cache import Cache
 
-        folder = settings.default_cache_dir(address)
+        folder = Path(cache) if cache else settings.default_cache_dir(address)
         return Cache(folder, mode=mode or "remote", silent=True), None
     if mode is None or cache.policy().pinned:
         return cache, None

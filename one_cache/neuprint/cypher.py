@@ -31,6 +31,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 _WRITES = _words("CREATE MERGE SET DELETE DETACH REMOVE DROP FOREACH LOAD ALTER")
+# few queries have any such word, and need a closer look
+_MAY_WRITE = re.compile(rf"(?i)\b(?:{'|'.join(sorted(_WRITES))}|CALL)\b")
 # what ends the items of a WITH
 _CLAUSES = _WRITES | _words(
     "WHERE ORDER SKIP OFFSET LIMIT MATCH OPTIONAL UNWIND RETURN WITH CALL YIELD UNION USE"
@@ -160,6 +162,8 @@ def is_write(cypher: str) -> bool:
     >>> is_write("MATCH (n) SET n.type = 'x'"), is_write("MATCH (n) RETURN n.set, 'SET'")
     (True, False)
     """
+    if not _MAY_WRITE.search(cypher):
+        return False
     found = [token for token in tokens(cypher) if token is not _GAP]
     for at, token in enumerate(found):
         before, after = (

@@ -177,3 +177,4 @@ def _with_own_client(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 fetch_shortest_paths = _with_own_client(neuprint.fetch_shortest_paths)
+fetch_paths = _with_own_client(neuprint.fetch_paths)

@@ -73,8 +73,6 @@ class Holdings:
         self.cache = cache
         self.server = server
         self._mode = mode
-        self._tables: object = None
-        self._rows: dict[str, Kept] = {}
         self._memory: dict[tuple[Any, ...], tuple[Any, list[tuple[Query, Kept]]]] = {}
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> Holdings:
@@ -207,19 +205,14 @@ class Holdings:
     # -- rows and files --------------------------------------------------------------------
 
     def _find(self, query: Query) -> Kept | None:
-        kept = self._index().get(query.id)
+        kept = self._row(query)
         if not self.policy.pinned and (kept is None or kept.inconclusive):
             return self._adopted(query) or kept
         return kept
 
-    def _index(self) -> dict[str, Kept]:
-        """Give the rows of this server by id; they are read again when the tables are others."""
-        tables = self.cache.tables
-        if self._tables is not tables:
-            found = self._read_rows("server = ?", [self.server])
-            self._rows = {kept.id: kept for kept in found}
-            self._tables = tables
-        return self._rows
+    def _row(self, query: Query) -> Kept | None:
+        row = self.cache.tables.by_id(TABLE, [query.id]).get(query.id)
+        return Kept.of(row) if row else None
 
     def datasets(self) -> list[str]:
         """Name the datasets of which answers are kept."""
@@ -244,6 +237,7 @@ class Holdings:
             "method": query.method,
             "query": query.text,
             "inconclusive": empty,
+            "debug": answer.about.get("debug"),
             "versions": versions(),
         }
         data = pack(Answer(answer.columns, answer.rows, answer.media, answer.status, about))
@@ -252,7 +246,7 @@ class Holdings:
         file = File(path, size=len(data), hash=digest)
         if self.cache.store.state(file) is not FileState.GOOD:
             self.cache.store.write(path, data, algorithm="sha256")
-        more = {"function": function, "raw": query.raw, "debug": answer.about.get("debug")}
+        more = {"function": function, "raw": query.raw}
         about.update(rows=len(answer.rows), status=answer.status, columns=list(answer.columns))
         return self._add(about, file, now(), more)
 
@@ -268,15 +262,13 @@ class Holdings:
             "hash": file.hash,
             "asked_at": asked_at,
         }
-        kept = Kept(**{name: row[name] for name in Kept._fields})
-        self._index()[kept.id] = kept
         self.cache.tables.add(TABLE, [row], origin=self.server)
-        return kept
+        return Kept.of(row)
 
     def _adopted(self, query: Query) -> Kept | None:
         """Give the newest answer on disk, which another process may have asked for."""
         folder = self._folder(query)
-        known = self._index().get(query.id)
+        known = self._row(query)
         for name in _newest_first(self.cache.store.path(folder), query.id):
             path = f"{folder}/{name}"
             if known is not None and known.path == path:
@@ -284,25 +276,9 @@ class Holdings:
             digest = self.cache.store.digest(path, "sha256")
             if name != f"{query.id}-{digest[:12]}.pqt":
                 continue  # being written, or damaged
-            saved = self._saved(query, path)
-            if saved is not None:
-                return saved
             size = self.cache.store.path(path).stat().st_size
             return self._add(*self._told(query, File(path, size=size, hash=digest)))
         return None
-
-    def _saved(self, query: Query, path: str) -> Kept | None:
-        """Give the row that another client or process has for a file."""
-        found = self._read_rows("id = ? AND path = ?", [query.id, path])
-        self._index().update((kept.id, kept) for kept in found)
-        return found[0] if found else None
-
-    def _read_rows(self, where: str, params: list[str]) -> list[Kept]:
-        if TABLE not in self.cache.tables.names():
-            return []
-        columns = ", ".join(f'"{name}"' for name in Kept._fields)
-        sql = f"SELECT {columns} FROM {TABLE} WHERE {where}"
-        return [Kept(**row) for row in self.cache.tables.rows(sql, params)]
 
     def _told(
         self, query: Query, file: File
@@ -310,7 +286,7 @@ class Holdings:
         """Give the row that a file tells of itself; the text as it was sent is not in it."""
         place = self.cache.store.path(file.path)
         modified = dt.datetime.fromtimestamp(place.stat().st_mtime, dt.timezone.utc)
-        more = {"function": "", "raw": query.text, "debug": None}
+        more = {"function": "", "raw": query.text}
         return read_about(place), file, modified.isoformat(timespec="seconds"), more
 
     # -- the record ------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version as version_of
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from one_cache import __version__
 from one_cache.records import File
@@ -30,6 +31,11 @@ class Kept(NamedTuple):
     inconclusive: bool
     asked_at: str
     debug: str | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Kept:
+        """Take what is needed of a row."""
+        return cls(**{name: row[name] for name in cls._fields})
 
     @property
     def version(self) -> Version:

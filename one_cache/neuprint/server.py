@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 CONNECT = 10.0  # s
 _LONGEST_WAIT = 60.0  # s that a server may ask to wait
 _SHOWN = 1500  # characters of a query in a message
+_LASTING = ("neo.clienterror.statement", "neo.clienterror.procedure", "syntax", "not found")
 _AGAIN = frozenset({429, 502, 503, 504})
 _DROPPED = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 
@@ -211,10 +212,30 @@ def is_timeout(status: int, said: str) -> bool:
     --------
     >>> is_timeout(400, "Timeout experienced.  This could be due to database traffic...")
     True
+    >>> is_timeout(400, "Neo.ClientError.Statement.SyntaxError (... n.timeout ...)")
+    False
     """
     low = said.lower()
-    marks = ("timeout experienced", "transactiontimedout", "timed out", "timeout")
-    return 400 <= status < 600 and status not in (401, 403) and any(one in low for one in marks)
+    # the database shows a wrong query with its message, and that may say anything
+    if status in (401, 403) or "neo.clienterror.statement" in low:
+        return False
+    return any(mark in low for mark in ("timeout", "timed out", "timedout", "deadline exceeded"))
+
+
+def is_lasting(said: str) -> bool:
+    """Whether a refusal (400) would be the same next time: a wrong query, or what is not there.
+
+    Examples
+    --------
+    >>> is_lasting("Neo.ClientError.Statement.SyntaxError (Invalid input)")
+    True
+    >>> is_lasting("Neo.TransientError.General.MemoryPoolOutOfMemoryError")
+    False
+    """
+    low = said.lower()
+    # the server says 400, too, when its database is away or has no memory left
+    passing = any(mark in low for mark in ("transienterror", "memory", "connect"))
+    return not passing and any(mark in low for mark in _LASTING)
 
 
 def words(response: requests.Response) -> str:

@@ -12,10 +12,11 @@ from one_cache.records import QC, Dataset, Session
 from one_cache.tables import search
 from one_cache.tables.files import hash_of
 from one_cache.tables.memory import Row
+from one_cache.tables.rowfile import LARGE
 from one_cache.tables.rows import dataset_of, named, session_of
 from one_cache.tables.schema import layout_of, quoted
 from one_cache.tables.search import FEW, Terms
-from one_cache.tables.shelf import Shelf
+from one_cache.tables.shelf import Edition, Shelf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +105,50 @@ class Asking:
             The question cannot be understood: no such table or column, or no SQL.
         """
         return named(*self._shelf.ask(sql, params))
+
+    def by_id(self, name: str, ids: Sequence[str]) -> dict[str, Row]:
+        """Give the rows of some ids, in less time than a question in SQL takes.
+
+        Parameters
+        ----------
+        name : str
+            Any table that has a column ``id``.
+        ids : sequence of str
+            Lower-case; those that are not there are left out.
+
+        Returns
+        -------
+        dict of str to dict
+
+        Examples
+        --------
+        >>> from one_cache.tables import Tables
+        >>> tables = Tables.open(None)
+        >>> tables.add("insertions", [{"id": "a", "name": "probe00"}])
+        >>> tables.by_id("insertions", ["a", "b"])
+        {'a': {'id': 'a', 'name': 'probe00'}}
+        """
+        edition = self._shelf.current()
+        with self._shelf.lock:
+            found = {one: dict(row) for one, row in self._shelf.memory.by_id(name, ids).items()}
+        rest = [one for one in ids if one not in found]
+        file, direct = edition.files.get(name), edition.direct.get(name)
+        if file is None or not rest:
+            return found
+        if direct is not None:
+            rows: Iterable[Row] = named(direct.columns, direct.find(rest).values())
+        elif file.count <= LARGE:
+            small = self._small(edition, name)
+            rows = [dict(small[one]) for one in rest if one in small]
+        else:
+            rows = self._of_ids(name, rest)
+        return {**{row["id"]: row for row in rows}, **found}
+
+    def _small(self, edition: Edition, name: str) -> dict[str, Row]:
+        """Give all rows of a small table by id; they are read once."""
+        if name not in edition.small:
+            edition.small[name] = {row["id"]: row for row in self.whole(name).to_pylist()}
+        return edition.small[name]
 
     def cursor(self) -> AbstractContextManager[Any]:
         """Lend a cursor of the engine, which knows each table by its name.
@@ -309,13 +354,16 @@ class Asking:
         direct = edition.direct.get(name)
         if direct is not None and (name == "datasets" or len(rest) <= FEW):
             rows: Iterable[Row] = named(direct.columns, direct.find(rest).values())
-        elif rest:
-            # a constant is compared with the smallest and largest value of each row group
-            test = "= ?" if len(rest) == 1 else "IN (SELECT unnest(?::VARCHAR[]))"
-            sql = f"SELECT * FROM {quoted(name)} WHERE id {test}"
-            rows = self.rows(sql, [rest[0] if len(rest) == 1 else rest])
         else:
-            rows = []
+            rows = self._of_ids(name, rest)
         for row in rows:
             found.setdefault(row["id"], row)
         return [record(found[one]) for one in ids if one in found]
+
+    def _of_ids(self, name: str, ids: Sequence[str]) -> list[Row]:
+        if not ids:
+            return []
+        # a constant is compared with the smallest and largest value of each row group
+        test = "= ?" if len(ids) == 1 else "IN (SELECT unnest(?::VARCHAR[]))"
+        sql = f"SELECT * FROM {quoted(name)} WHERE id {test}"
+        return self.rows(sql, [ids[0] if len(ids) == 1 else ids])

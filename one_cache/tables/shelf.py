@@ -48,6 +48,8 @@ class Edition:
         New rows that the engine has not got yet.
     listed : list of Session or None
         The sessions of the file, newest first, where they were all asked for and are few.
+    small : mapping of str to dict
+        The rows by id of small tables without direct access, of which single ones were asked for.
     """
 
     files: dict[str, TableFile] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Edition:
     viewed: set[str] = field(default_factory=set)
     waiting: dict[str, list[Row]] = field(default_factory=dict)
     listed: list[Session] | None = None
+    small: dict[str, dict[str, Row]] = field(default_factory=dict)
 
 
 class Shelf:

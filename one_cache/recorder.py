@@ -353,6 +353,8 @@ def _checked(entry: Entry) -> Entry:
     texts = (entry.kind, entry.id, entry.eid, entry.path, entry.rel_path, entry.hash or "")
     if not all(isinstance(text, str) for text in texts) or type(entry.size) not in (int, _NONE):
         raise TypeError(f"an entry that cannot be: {entry}")
+    # JSON can spell halves of characters, which no file can be named by
+    "".join(texts).encode()
     return entry
 
 

@@ -71,7 +71,7 @@ class Inventory:
             prefix = "" if here == "." else f"{here}/"
             own = Path(folder) in (root, tables_dir)
             for name in sorted(found):
-                if own and _is_own(name):
+                if own and is_own(name):
                     continue
                 is_part = name.startswith(".") and name.endswith(".part")
                 # one that was removed meanwhile, or a link to nowhere
@@ -98,7 +98,26 @@ class Inventory:
         ]
 
 
-def _is_own(name: str) -> bool:
+def is_own(path: str) -> bool:
+    """Tell whether a path is that of something which a cache keeps for itself.
+
+    Parameters
+    ----------
+    path : str
+        Relative to the folder of the files, or of the tables.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> [is_own(path) for path in ("datasets.pqt", "manifest.json", "alf/_ibl_trials.table.pqt")]
+    [True, True, False]
+    """
+    folder, _, name = path.rpartition("/")
+    if folder:
+        return path.startswith(f"{OWN}/")
     lists = ("_loaded_dataset_uuids", "_loaded_session_uuids")
     return (
         name.endswith(".pqt")

@@ -113,7 +113,8 @@ class _Run:
     def __exit__(self, *_: object) -> None:
         self._flush()
         if self._log is not None:
-            self._log.close()
+            with contextlib.suppress(OSError):
+                self._log.close()
 
     def stop(self) -> None:
         """Let each thread end after the file that it is at."""

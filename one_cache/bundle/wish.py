@@ -89,6 +89,8 @@ def read_wish(record: AnyRecord) -> Wish:
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as bundle:
                 return _full(bundle.read(RECORD).decode(), path)
+        elif path.suffix.lower() == ".zip" and path.is_file():
+            raise OneCacheError(f"{path} is no zip file, or only a part of one; get it again")
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InvalidArgument(f"there is no record at {path}") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 from one_cache import hashes
 from one_cache.bundle.frozen import other_tables
+from one_cache.bundle.inventory import is_own
 from one_cache.bundle.report import Problem, Report
 from one_cache.bundle.rows import datasets_as_read, sessions_as_read
 from one_cache.bundle.wish import AnyRecord, Wish, file_of, is_bundle, read_wish
@@ -17,11 +18,14 @@ from one_cache.cache.desk import Desk, open_remote
 from one_cache.catalogue import Catalogue, RemoteCatalogue, TableCatalogue, keep_datasets
 from one_cache.errors import (
     ALFObjectNotFound,
+    CacheWarning,
     InvalidArgument,
     NotInCache,
     OneCacheError,
     PathEscapes,
     RemoteError,
+    StoreError,
+    TableError,
     TransferError,
 )
 from one_cache.recorder import Entry, head_of
@@ -89,7 +93,10 @@ class Again(Desk):
         entries, problems = self._entries_of(wish, knower)
         given = source is not None or is_bundle(record)
         errors = self._have_again(entries, places, given=given)
-        self._learn([one for one in entries if _is_sound(one, errors.get(one.path))], knower)
+        try:
+            self._learn([one for one in entries if _is_sound(one, errors.get(one.path))], knower)
+        except StoreError as error:
+            problems.append(Problem.of(error, "datasets.pqt"))
         problems += [
             Problem.of(errors[entry.path], entry.path, entry.id)
             for entry in entries
@@ -138,6 +145,14 @@ class Again(Desk):
             tables = remote_tables(remote, self.store, silent=self.silent)
         except TransferError:
             # each file will say so too
+            return TableCatalogue(self.tables)
+        except (TableError, StoreError) as error:
+            if needed:
+                raise
+            # a full record says enough
+            self._warn_once(
+                "tables", remote.name, f"its tables are not used: {error}", CacheWarning
+            )
             return TableCatalogue(self.tables)
         # answers for this call alone: they must not change what the tables here say
         if tables is None:
@@ -193,9 +208,7 @@ class Again(Desk):
         groups: dict[str | None, list[File]] = {}
         for entry in entries:
             try:
-                self.store.path(entry.path)
-                if entry.hash:
-                    hashes.parse(entry.hash)
+                self._check_entry(entry)
             except OneCacheError as error:
                 errors[entry.path] = error
                 continue
@@ -207,6 +220,14 @@ class Again(Desk):
             remote = _NOWHERE if address is None else places[address]
             errors.update(self.bring(files, query_type, remote=remote))
         return errors
+
+    def _check_entry(self, entry: Entry) -> None:
+        """Refuse what a record may not ask for; anyone can have written it."""
+        self.store.path(entry.path)
+        if is_own(entry.path):
+            raise PathEscapes(f"{entry.path}: a cache keeps its own tables and notes there")
+        if entry.hash:
+            hashes.parse(entry.hash)
 
     # -- what the tables learn -------------------------------------------------------------
 

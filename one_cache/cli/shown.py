@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from one_cache.cache import Cache
@@ -19,12 +19,23 @@ Command = Callable[[Callable[[argparse.Namespace], int], str], argparse.Argument
 
 def say(text: str) -> None:
     """Talk to the person at the terminal."""
-    print(text, file=sys.stderr)
+    print(_plain(text, sys.stderr), file=sys.stderr)
 
 
 def give(value: Any, text: str, *, as_json: bool) -> None:
     """Write data, for a machine or for a person."""
-    print(json.dumps(value, indent=2, default=str) if as_json else text)
+    shown = json.dumps(value, indent=2, default=str) if as_json else text
+    print(_plain(shown, sys.stdout))
+
+
+def _plain(text: str, stream: TextIO) -> str:
+    """Write out what would steer a terminal, or what it cannot show: names come from anywhere."""
+    found = "".join(
+        one if one == "\n" or one.isprintable() else one.encode("unicode_escape").decode()
+        for one in text
+    )
+    encoding = stream.encoding or "utf-8"
+    return found.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -140,7 +141,7 @@ class ZipRemote:
             source.seek(start)
             while chunk := source.read(_CHUNK):
                 yield chunk
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise self._explain(error, path) from error
 
     def _explain(self, error: Exception, path: str) -> TransferError | RemoteError:

@@ -17,6 +17,8 @@ from one_cache.store.notes import Note, Raw
 from one_cache.store.root import OWN, Root
 
 _log = logging.getLogger(__name__)
+# a name that the disk does not take is none of a file that lies there
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _LOCKS = 16  # held for the time of a rename, so sessions may share them
 
 
@@ -116,11 +118,11 @@ class Ledger:
             place, within, noted = known
             try:
                 now = os.stat(place + name)
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise self._root.explain(error, file.path) from error
                 yield FileState.MISSING, None
                 continue
-            except OSError as error:
-                raise self._root.explain(error, file.path) from error
             raw = noted.get(within + name)
             if (
                 raw is not None

@@ -90,7 +90,7 @@ class Release:
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
             files = {
-                kind: {name: ReleaseFile(**entry) for name, entry in value[kind].items()}
+                kind: {name: ReleaseFile(**one) for name, one in sorted(value[kind].items())}
                 for kind in ("metadata_files", "data_files")
             }
             return cls(

@@ -1,12 +1,16 @@
-"""The example runs by itself, on any server of the warehouse, and then without one."""
+"""The example runs by itself, on any server, and without one; the page prints what it says."""
 
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from allen_double import AllenDouble
 from allen_expected import require_shared, running_stub
+from allen_project import make_project
+from test_docs import BLOCK, run
 
 pytest.importorskip("matplotlib", reason="the example draws")
 pytest.importorskip("h5py", reason="NWB files are read with h5py")
@@ -47,3 +51,15 @@ def test_the_example_gives_the_same_with_the_reference_server_and_without_it(tmp
     assert inked(tmp_path / "a.png") > 0.05
     assert printed(tmp_path / "b.png", *options, "--mode", "fixed") == found
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_the_page_prints_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[1] / "docs" / "ecephys.md"
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    with AllenDouble(make_project()) as allen:
+        names = {"server": allen.host}
+        for (language, code), (follows, text) in pairwise(blocks):
+            if language == "python":
+                assert follows == "text", code
+                assert run(code, names) == text.strip(), code

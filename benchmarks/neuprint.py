@@ -9,7 +9,8 @@ on loopback that answers from memory; ``--latency`` adds what a real one takes f
 - cached: ours, in each mode, after the first run;
 - memory: the answers as JSON texts in a dict, so that what is left is making the frames.
 
-Then one answer of many rows with a map in each, as synapses have.
+Then one answer of one row, and one of many rows with a map in each, as synapses have. Each time
+the client is made anew, as in a new process.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from neuprint_double import DATASET, NeuprintDouble  # noqa: E402
 from one_cache import Cache  # noqa: E402
 from one_cache.neuprint import Client  # noqa: E402
 
+ONE_ROW = "MATCH (n:Neuron) WHERE n.bodyId = 5813027016 RETURN n.type, n.instance"
 SYNAPSES = "MATCH (n)-[:Contains]->(s:Synapse) RETURN n.bodyId AS bodyId, s AS syn_info"
 
 
@@ -142,16 +144,16 @@ def compare(what, run, server, folder, repeat):
     neuprint.clear_default_client()
     _, floor = in_memory(run, server, known, repeat)
     print(
-        f"{what}: making the frames from texts in memory takes the processor {floor * 1e3:.0f} ms"
+        f"{what}: making the frames from texts in memory takes the processor {floor * 1e3:.1f} ms"
     )
     server.forget()
     asked, _ = fastest(run, lambda: neuprint.Client(server.url, DATASET, "t", **known), repeat)
-    print(f"  asked again    {asked * 1e3:6.0f} ms, {len(server.asked) // repeat} requests")
+    print(f"  asked again    {asked * 1e3:6.1f} ms, {len(server.asked) // repeat} requests")
     for mode in ("remote", "local", "fixed"):
         server.forget()
         took, work = fastest(run, lambda mode=mode: kept(mode), repeat)
         print(
-            f"  cached, {mode:<6} {took * 1e3:6.0f} ms, {len(server.asked) // repeat} requests: "
+            f"  cached, {mode:<6} {took * 1e3:6.1f} ms, {len(server.asked) // repeat} requests: "
             f"{asked / took:.1f} times as fast as asking; {work / floor:.1f} times the work of "
             "making the frames"
         )
@@ -170,11 +172,13 @@ def main():
         server.latency = given.latency / 1e3
         compare("notebook", notebook(), server, Path(folder, "notebook"), repeat)
 
-        def one():
-            with contextlib.redirect_stderr(io.StringIO()):
-                neuprint.fetch_custom(SYNAPSES)
+        for what, query in {"one row": ONE_ROW, f"{rows:,} rows with a map": SYNAPSES}.items():
 
-        compare(f"{rows:,} rows with a map", one, server, Path(folder, "rows"), repeat)
+            def one(query=query):
+                with contextlib.redirect_stderr(io.StringIO()):
+                    neuprint.fetch_custom(query)
+
+            compare(what, one, server, Path(folder, what), repeat)
         if server.unknown:
             raise SystemExit(f"{len(server.unknown)} queries are not on the tape")
 

@@ -172,6 +172,14 @@ def test_what_is_no_table_is_no_answer(server, tmp_path, body):
     assert client.fetch_custom(calls.TYPES).shape == (1, 2)
 
 
+def test_a_page_is_no_skeleton(server, tmp_path):
+    client = client_of(server, tmp_path)
+    server.fail(1, 200, "<html>sign in</html>", on="/skeleton/")
+    with pytest.raises(RemoteError, match="a page came instead of data"):
+        client.fetch_skeleton(calls.ADL, format="swc")
+    assert client.fetch_skeleton(calls.ADL, format="swc").startswith("#")
+
+
 def test_rows_that_do_not_fit_their_columns_are_no_answer(server, tmp_path):
     client = client_of(server, tmp_path)
     server.say("RETURN 1", ["a", "b"], [[1]])

@@ -20,6 +20,7 @@ those that give their result in random order give it in a stable one. Needs neup
     query      what is asked, and its id
     cypher     the canonical form of a Cypher text
     answers    an answer as Parquet, exactly
+    rois       one ROI for each synapse, the same one every time
     server     requests, and what their failures mean
     caller     which function was called, and what to do about an error
 """

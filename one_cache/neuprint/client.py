@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import neuprint  # type: ignore[import-untyped]  # it ships no types
 import requests
@@ -30,18 +29,24 @@ from one_cache.neuprint.cypher import is_write, rewritten
 from one_cache.neuprint.holdings import Holdings
 from one_cache.neuprint.kept import Kept, Version
 from one_cache.neuprint.query import CYPHER, Query, SetupError, address_of
-from one_cache.neuprint.server import Call, QueryRefused, is_lasting, refusal, send, words
+from one_cache.neuprint.rois import rows_of
+from one_cache.neuprint.server import (
+    Call,
+    QueryRefused,
+    body_of,
+    is_lasting,
+    refusal,
+    send,
+    table_of,
+    words,
+)
 
 if TYPE_CHECKING:
     from one_cache.cache import Cache
 
-T = TypeVar("T")
-
 _NO_TOKEN = "no-token-in-this-mode"
 # whether the caller wishes the transport by Arrow
 _arrow: ContextVar[bool] = ContextVar("arrow", default=False)
-# ROIs of which each synapse keeps one, see `one_roi_each`
-_choice: ContextVar[frozenset[str] | None] = ContextVar("choice", default=None)
 
 
 class Reply:
@@ -301,8 +306,11 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
         """
         if format not in ("pandas", "json"):
             raise InvalidArgument(f"format must be 'pandas' or 'json', got {format!r}")
-        with _within(_arrow, use_arrow is not False):
+        token = _arrow.set(use_arrow is not False)
+        try:
             return super().fetch_custom(cypher, dataset, format, use_arrow)
+        finally:
+            _arrow.reset(token)
 
     def arrow_endpoint(self) -> bool:
         """Whether the server can answer by Arrow; it is asked only if that is wanted."""
@@ -329,8 +337,7 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
         call = self._call(url, json, ispost)
 
         def ask() -> Answer:
-            response = self._send(call)
-            return Answer.of_body(response.content, response.headers.get("Content-Type", ""))
+            return Answer.of_body(*body_of(self._send(call)))
 
         answer, _ = self._answer(query, call, ask)
         return Reply(answer.cell, answer.media)
@@ -338,20 +345,19 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
     def _ask_cypher(self, url: str, json: dict[str, str]) -> dict[str, Any]:
         cypher, dataset = json["cypher"], json["dataset"]
         if is_write(cypher):
-            return _table(self._send(self._call(url, json, True, repeat=False)))
+            return table_of(self._send(self._call(url, json, True, repeat=False)))
         call = self._call(url, json, True)
 
         def ask() -> Answer:
-            found = _table(self._send(call))
+            found = table_of(self._send(call))
             debug = found.get("debug")
             about = {} if debug == rewritten(cypher, dataset) else {"debug": debug}
             return Answer(found["columns"], found["data"] or [], about=about)
 
         query = Query.of_cypher(self.server, dataset, cypher)
         answer, kept = self._answer(query, call, ask)
-        rows = _with_one_roi(answer, _choice.get())
         debug = rewritten(cypher, dataset) if kept.debug is None else kept.debug
-        return {"columns": list(answer.columns), "data": rows, "debug": debug}
+        return {"columns": list(answer.columns), "data": rows_of(answer), "debug": debug}
 
     def _answer(self, query: Query, call: Call, ask: Callable[[], Answer]) -> tuple[Answer, Kept]:
         """Give an answer that is kept or asked for; a refusal that is kept is raised again."""
@@ -389,46 +395,6 @@ class Client(neuprint.Client):  # type: ignore[misc]  # it ships no types
             raise InvalidArgument(f"the value must be bytes, got {type(value).__name__}")
         url = f"{self.server}/api/raw/keyvalue/key/{instance}/{key}"
         self._send(Call("POST", url, data=value, repeat=False))
-
-
-def one_roi_each(rois: Iterable[str]) -> AbstractContextManager[None]:
-    """Let each synapse that is read in a ``with`` block have one of these ROIs, the first by name.
-
-    neuprint-python gives a synapse of several ROIs one of them at random.
-    """
-    return _within(_choice, frozenset(rois))
-
-
-@contextmanager
-def _within(variable: ContextVar[T], value: T) -> Iterator[None]:
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
-
-
-def _with_one_roi(answer: Answer, rois: frozenset[str] | None) -> list[Any]:
-    rows = list(answer.rows)
-    if rois is None or "syn_info" not in answer.columns:
-        return rows
-    at = list(answer.columns).index("syn_info")
-    for row in rows:
-        for roi in sorted(rois & row[at].keys())[1:]:
-            del row[at][roi]
-    return rows
-
-
-def _table(response: requests.Response) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = parsed(response.content)
-        if isinstance(found["columns"], list) and isinstance(found["data"], (list, type(None))):
-            return found
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise RemoteError(
-        f"{response.url}: the server answered with what is no table: {response.text[:200]!r}"
-    )
 
 
 def _cache_and_mode(

@@ -25,7 +25,8 @@ from neuprint.queries.neurons import (  # type: ignore[import-untyped]  # it shi
     CORE_NEURON_COLS,
 )
 
-from one_cache.neuprint.client import Client, one_roi_each
+from one_cache.neuprint.client import Client
+from one_cache.neuprint.rois import one_roi_each
 
 _MADE = ("inputRois", "outputRois")  # columns that upstream adds at the end
 

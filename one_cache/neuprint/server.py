@@ -14,6 +14,7 @@ from typing import Any
 import requests
 
 from one_cache.errors import Forbidden, RemoteError, ServerTimeout, TransferFailed
+from one_cache.neuprint.answers import parsed
 from one_cache.transfer.retry import backoff
 
 _log = logging.getLogger(__name__)
@@ -167,6 +168,64 @@ def _once(
     if response.ok:
         return response
     raise refusal(call, response)
+
+
+def table_of(response: requests.Response) -> dict[str, Any]:
+    """Read the table that a response holds.
+
+    Parameters
+    ----------
+    response : requests.Response
+        To a query.
+
+    Returns
+    -------
+    dict
+        ``columns``, ``data``, and what else the server says.
+
+    Raises
+    ------
+    RemoteError
+        It is none: a page to sign in, for instance.
+    """
+    try:
+        found: dict[str, Any] = parsed(response.content)
+        if isinstance(found["columns"], list) and isinstance(found["data"], (list, type(None))):
+            return found
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise RemoteError(
+        f"{response.url}: the server answered with what is no table: {response.text[:200]!r}"
+    )
+
+
+def body_of(response: requests.Response) -> tuple[bytes, str]:
+    """Read what a response holds that is no table.
+
+    Parameters
+    ----------
+    response : requests.Response
+        With a skeleton, a mesh, metadata.
+
+    Returns
+    -------
+    body : bytes
+        As it came.
+    media : str
+        Its content type.
+
+    Raises
+    ------
+    RemoteError
+        It is a page for people, of whoever stands between us and the server.
+    """
+    media = response.headers.get("Content-Type", "")
+    if media.lower().startswith("text/html"):
+        raise RemoteError(
+            f"{response.url}: a page came instead of data: {response.text[:200]!r}; open the "
+            "address in a browser, the network may want you to sign in"
+        )
+    return response.content, media
 
 
 def refusal(call: Call, response: requests.Response) -> Problem:

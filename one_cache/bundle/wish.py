@@ -44,8 +44,9 @@ class Wish:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Addresses that the entries were read from."""
-        return tuple(dict.fromkeys(entry.source for entry in self.entries if entry.source))
+        """Addresses that the entries were read from; the database of a mirror gives no files."""
+        read = (entry.source for entry in self.entries if entry.kind != "mirror")
+        return tuple(dict.fromkeys(source for source in read if source))
 
     @property
     def date(self) -> str:

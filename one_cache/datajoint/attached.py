@@ -19,7 +19,8 @@ from one_cache.store import Store
 
 _CHUNK = 1 << 20
 _IDS = uuid.UUID("3e7d3f0e-51b5-5c93-8a53-0b1f0f6f2a41")
-_ODD = re.compile(r"[^\w.+-]+")
+# what some disk or address cannot have in a name
+_ODD = re.compile(r'[\x00-\x1f<>:"|?*\\/]')
 
 
 class Attacher:
@@ -157,8 +158,8 @@ def _safe(name: str) -> str:
 
     Examples
     --------
-    >>> _safe("a/b/plan 1#.txt"), _safe("../.."), _safe("")
-    ('plan_1_.txt', 'file', 'file')
+    >>> _safe("a/b/plan 1?.txt"), _safe("../.."), _safe("")
+    ('plan 1_.txt', 'file', 'file')
     """
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return _ODD.sub("_", last).lstrip(".")[-120:] or "file"
+    return _ODD.sub("_", last).lstrip(".").rstrip(". ")[-120:] or "file"

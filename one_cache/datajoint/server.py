@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from one_cache.errors import (
+    CacheWarning,
     DependencyMissing,
     Forbidden,
     InvalidArgument,
@@ -28,7 +30,14 @@ BACKENDS = {
 }
 PORTS = {"mysql": 3306, "postgresql": 5432}
 # what servers call a login that they refuse
-_REFUSED = ("access denied", "authentication failed", "permission denied", "no pg_hba.conf")
+_REFUSED = (
+    "access denied",
+    "authentication failed",
+    "command denied",
+    "permission denied",
+    "no pg_hba.conf",
+    'fatal:  role "',
+)
 # the table is not as it was when the snapshot began
 _ALTERED = (
     "1412",  # MySQL: table definition has changed
@@ -364,10 +373,25 @@ class Server:
                 for row in self.ask(self.adapter.list_tables_sql(schema))
             ]
         there = [pair for pair in listed if not pair[1].startswith("~")]
+        odd = [pair for pair in there if not self._can_be_described(pair[1])]
+        there = [pair for pair in there if pair not in odd]
         ordered = [pair for pair in sorted_out if pair in set(there)]
         # those without a key have no place in the order
         ordered += [pair for pair in there if pair not in set(ordered)]
+        for schema, table in odd:
+            warnings.warn(
+                f"{schema}.{table}: DataJoint cannot describe a table of that name; it is left "
+                "out. No class of a pipeline makes such a name",
+                CacheWarning,
+                stacklevel=5,
+            )
         return [self.full_name(*pair) for pair in ordered]
+
+    def _can_be_described(self, table: str) -> bool:
+        """Tell whether DataJoint can ask about a table; it quotes some names too little."""
+        if self.is_postgres:
+            return re.fullmatch(r"[a-z_#][a-z0-9_#]*", table) is not None
+        return "%" not in table
 
     def full_name(self, schema: str, table: str) -> str:
         """Give the full name of a table, quoted."""
@@ -410,7 +434,8 @@ class Server:
         return RemoteError(f"{message}. Nothing was changed here")
 
     def _without_secret(self, text: str) -> str:
-        return text.replace(self._secret, "...") if self._secret else text
+        # shorter ones are parts of words, and to cut them out would tell them
+        return text.replace(self._secret, "...") if len(self._secret) > 3 else text
 
 
 def _is_of_server(error: Exception) -> bool:

@@ -351,3 +351,70 @@ def test_a_cut_pool_makes_no_new_connections():
             read(HttpRemote(server.url))
         with connections.used(), pytest.raises(TransferFailed):
             read(HttpRemote(server.url))
+
+
+def small_files(count):
+    content = {f"a/{number:02d}": bytes([number]) * 1000 for number in range(count)}
+    return content, [File(path, len(data)) for path, data in content.items()]
+
+
+def test_the_answer_to_the_next_small_file_arrives_meanwhile(tmp_path):
+    content, files = small_files(30)
+    with FaultServer(content) as server:
+        remote = HttpRemote(server.url)
+        ahead = []
+        remote.expect = lambda file: (ahead.append(file.path), HttpRemote.expect(remote, file))
+        assert [file.size for file in fetch(files, remote, Store(tmp_path))] == [1000] * 30
+        assert ahead
+        assert [server.count(path) for path in content] == [1] * 30
+    for path, data in content.items():
+        assert (tmp_path / path).read_bytes() == data
+
+
+def test_one_transfer_at_a_time_is_one_connection(tmp_path):
+    content, files = small_files(10)
+    with FaultServer(content) as server:
+        fetch(files, HttpRemote(server.url), Store(tmp_path), threads=1)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.closed_without_answer,
+        faults.reset_in_the_middle,
+        faults.truncated,
+        faults.status(503),
+        faults.redirect_chain(2),
+        faults.chunked,
+        faults.no_http,
+    ],
+)
+def test_what_was_asked_ahead_may_fail_as_anything_else(tmp_path, fault):
+    content, files = small_files(20)
+    with FaultServer(content) as server:
+        for path in content:
+            server.fail(path, fault)
+        fetch(files, HttpRemote(server.url), Store(tmp_path))
+    for path, data in content.items():
+        assert (tmp_path / path).read_bytes() == data
+
+
+def test_a_file_asked_ahead_that_is_not_there_is_told_once(tmp_path):
+    content, files = small_files(10)
+    with FaultServer(content) as server:
+        del server.files["a/05"]
+        with pytest.raises(NotOnRemote, match="a/05") as caught:
+            fetch(files, HttpRemote(server.url), Store(tmp_path))
+        assert len(caught.value.done) == 9
+        assert server.count("a/05") == 1
+
+
+def test_an_answer_asked_ahead_and_not_wanted_any_more_is_dropped():
+    with FaultServer({"a": b"x" * 9, "b": b"y"}) as server:
+        remote = HttpRemote(server.url)
+        with Connections() as connections, connections.used():
+            remote.expect(File("a"))
+            assert read(remote, "b") == b"y"
+        with pytest.raises(TransferFailed), connections.used():
+            read(remote, "a")

@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 
@@ -24,6 +24,7 @@ from one_cache.remotes.route import (
 )
 from one_cache.remotes.wire import Cut, Head, Wire
 
+_PIECE = 1 << 18  # bytes at once: what is hashed and written next is still near the processor
 _SHORT = 1 << 15  # bytes that are read rather than to connect anew
 _IDLE = 1.0  # s, after which it is worth to look whether the server has closed
 _current: ContextVar[Connections | None] = ContextVar("one_cache_connections", default=None)
@@ -54,6 +55,7 @@ class Connections:
         self.connect = min(connect, stall)
         self._keep = keep
         self._idle: dict[Origin, list[_Connection]] = {}
+        self._ahead: dict[Hashable, _Connection] = {}
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._cut = False
@@ -101,12 +103,15 @@ class Connections:
         RemoteError
             The certificate is not trusted.
         """
+        sent = self._sent(method, address, headers) if self._ahead else None
         while True:
-            connection, fresh = self._take(address.origin)
+            connection, fresh = (sent, False) if sent else self._take(address.origin)
             try:
-                head = connection.ask(method, address, headers)
-                return Answer(self, connection, head)
+                if not sent:
+                    connection.send(method, address, headers)
+                return Answer(self, connection, connection.head())
             except OSError as error:
+                sent = None
                 connection.close()
                 if fresh or isinstance(error, TimeoutError) or self._cut:
                     raise explain(error, address.origin) from error
@@ -114,6 +119,24 @@ class Connections:
             except BaseException:
                 connection.close()
                 raise
+
+    def send_ahead(self, method: str, address: Address, headers: Mapping[str, str]) -> None:
+        """Send a request whose answer will soon be asked for, with :meth:`send`.
+
+        Then the answer arrives while the thread is busy with another one. Whatever goes wrong is
+        left for :meth:`send`, which sends it again.
+        """
+        connection, _ = self._take(address.origin)
+        try:
+            connection.send(method, address, headers)
+        except OSError:
+            connection.close()
+            return
+        with self._lock:
+            if not self._cut:
+                self._ahead[method, address, tuple(headers.items())] = connection
+                return
+        connection.close()
 
     def release(self, connection: _Connection) -> None:
         """Keep a connection for the next request if nothing of its answer is left, or close it."""
@@ -130,7 +153,9 @@ class Connections:
         with self._lock:
             self._cut = True
             idle = [connection for kept in self._idle.values() for connection in kept]
+            idle += self._ahead.values()
             self._idle.clear()
+            self._ahead.clear()
             for connection in idle:
                 self._open.discard(connection.socket)
             waited = list(self._open)
@@ -152,6 +177,12 @@ class Connections:
         """Forget a socket that is closed."""
         with self._lock:
             self._open.discard(sock)
+
+    def _sent(
+        self, method: str, address: Address, headers: Mapping[str, str]
+    ) -> _Connection | None:
+        with self._lock:
+            return self._ahead.pop((method, address, tuple(headers.items())), None)
 
     def _take(self, origin: Origin) -> tuple[_Connection, bool]:
         while True:
@@ -198,7 +229,7 @@ class Answer:
         """Whether the end of the body is marked, rather than by closing the connection."""
         return self._head.chunked or self.length is not None
 
-    def chunks(self, most: int = 1 << 20) -> Iterator[bytes]:
+    def chunks(self, most: int = _PIECE) -> Iterator[bytes]:
         """Give the bytes of the body, each piece as soon as it has arrived.
 
         Raises
@@ -272,8 +303,8 @@ class _Connection:
         """What to close."""
         return self._wire.sock if self._wire else None
 
-    def ask(self, method: str, address: Address, headers: Mapping[str, str]) -> Head:
-        """Send a request and read the head of the answer."""
+    def send(self, method: str, address: Address, headers: Mapping[str, str]) -> None:
+        """Send a request."""
         if self._wire is None:
             self._wire = self._connect()
         target = address.target
@@ -281,7 +312,13 @@ class _Connection:
             target = f"http://{address.host}{target}"
             headers = {**headers, **proxy_headers(self._proxy)}
         text = request(method, target, {"Host": address.host, **headers})
-        return self._wire.ask(text, bodiless=method == "HEAD")
+        self._wire.send(text, bodiless=method == "HEAD")
+
+    def head(self) -> Head:
+        """Read the head of the answer."""
+        if self._wire is None:
+            raise Cut("it was closed")
+        return self._wire.head()
 
     def body(self, head: Head, most: int) -> Iterator[bytes]:
         """Give the bytes of the body."""
@@ -313,10 +350,10 @@ class _Connection:
         sock = dial(self._pool, to)
         try:
             if scheme == "https":
-                sock.settimeout(self._pool.stall)
                 if proxy:
                     tunnel(Wire(sock, self._pool.stall), proxy, f"{host}:{port}")
                 plain = sock
+                plain.settimeout(self._pool.stall)
                 # an end without notice is a cut, not the end of a body
                 sock = context().wrap_socket(
                     plain, server_hostname=host, suppress_ragged_eofs=False

@@ -161,6 +161,13 @@ class HttpRemote:
         answer.dismiss()
         return self._body(file, self._ask("GET", address, file.path), 0)
 
+    def expect(self, file: File) -> None:
+        """Ask for a file whose :meth:`open` follows soon, in the same call of the transfer."""
+        connections = current()
+        if connections is not None:
+            address = self._address(file)
+            connections.send_ahead("GET", address, self._headers(address))
+
     @contextlib.contextmanager
     def _connected(self) -> Iterator[None]:
         """Keep connections for the block, if nothing around it does."""
@@ -180,7 +187,8 @@ class HttpRemote:
         return self._at(file.path)
 
     def _at(self, path: str) -> Address:
-        return self._root._replace(target=f"{self._root.target}/{quote(path)}")
+        root = self._root
+        return Address(root.origin, root.host, f"{root.target}/{quote(path)}")
 
     def _ask(
         self, method: str, address: Address, path: str, extra: Mapping[str, str] | None = None
@@ -189,11 +197,8 @@ class HttpRemote:
         connections = current() or Connections(stall=self.timeout, keep=False)
         folder = f"{address.target}/"
         for _ in range(_MOST_REDIRECTS + 1):
-            headers = {"Accept-Encoding": "identity", "User-Agent": "one_cache", **(extra or {})}
-            if self._secret and address.origin == self._root.origin:
-                headers["Authorization"] = self._secret
             try:
-                answer = connections.send(method, address, headers)
+                answer = connections.send(method, address, self._headers(address, extra))
             except TransferFailed as error:
                 raise TransferFailed(f"{path}: {error}") from error.__cause__
             except RemoteError as error:
@@ -205,6 +210,12 @@ class HttpRemote:
             if address.target == folder:
                 raise NotOnRemote(f"{path}: a folder on {self.name}, not a file")
         raise RemoteError(f"{path}: {self.name} redirects more than {_MOST_REDIRECTS} times")
+
+    def _headers(self, address: Address, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        headers = {"Accept-Encoding": "identity", "User-Agent": "one_cache", **(extra or {})}
+        if self._secret and address.origin == self._root.origin:
+            headers["Authorization"] = self._secret
+        return headers
 
     def _follow(self, address: Address, answer: Answer, path: str) -> Address:
         here = f"{address.origin.scheme}://{address.host}{address.target}"

@@ -235,7 +235,7 @@ class Incoming:
             self._root.make(self.file.path.rpartition("/")[0])
             self._handle = os.open(self._part, _NEW, 0o666)
         _writing.add(self._part)
-        folder = os.stat(self._folder)
+        folder = self._root.rights(self._folder)
         self._inode = follow(self._handle, folder, file_mode(folder)).st_ino
         self._digest = self._start_digest()
         self.position = 0

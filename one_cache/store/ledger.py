@@ -116,6 +116,9 @@ class Ledger:
             elif name in ("", ".", "..") or "\\" in name or "\0" in name or not folder:
                 self._root.place(file.path)
             place, within, noted = known
+            if not place:
+                yield FileState.MISSING, None
+                continue
             try:
                 now = os.stat(place + name)
             except OSError as error:
@@ -191,13 +194,18 @@ class Ledger:
     def _open(
         self, path: str, folder: str, sessions: dict[str, dict[str, Raw]]
     ) -> tuple[str, str, dict[str, Raw]]:
-        """Give the place of a folder, its path within its session, and the session's notes."""
+        """Give the place of a folder, its path within its session, and the session's notes.
+
+        The place is empty where there is no such folder, so that nothing need be looked for in it.
+        """
         self._root.place(path)
+        place = self._root.within(folder)
+        if not os.path.lexists(place):
+            return "", "", {}
         session = notes.session_of(folder)
         if session not in sessions:
             sessions[session] = notes.read(self._notes_of(session))
         within = folder[len(session) :].lstrip("/")
-        place = self._root.within(folder)
         return place + os.sep, f"{within}/" if within else "", sessions[session]
 
     def _notes_of(self, session: str) -> str:

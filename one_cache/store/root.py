@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import stat
+import time
 from hashlib import blake2b
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class Root:
         self.folder = Path(os.path.abspath(os.path.expanduser(os.fspath(folder))))
         # folders seen to be real ones: relative path to absolute
         self._known: dict[str, str] = {"": str(self.folder)}
+        self._seen: dict[str, tuple[float, os.stat_result]] = {}
 
     def place(self, path: str) -> str:
         """Give the absolute place of a file.
@@ -124,6 +126,21 @@ class Root:
             follow(place, above, stat.S_IMODE(above.st_mode) & ~stat.S_ISVTX)
         self._known[folder] = place
         return place
+
+    def rights(self, place: str) -> os.stat_result:
+        """Look at a folder, at most once a second, for the rights of what is made in it.
+
+        Parameters
+        ----------
+        place : str
+            Absolute.
+        """
+        now = time.monotonic()
+        when, seen = self._seen.get(place, (-1.0, None))
+        if seen is None or now - when > 1.0:
+            seen = os.stat(place)
+            self._seen[place] = now, seen
+        return seen
 
     def lock(self, key: str, *, wait: float = 0.0) -> Lock | None:
         """Take the lock of a name; None if another one has it, a stand-in where there are none."""

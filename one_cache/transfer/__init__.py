@@ -104,7 +104,10 @@ def fetch(
     errors: dict[str, Exception] = {}
     if missing:
         with Connections(stall=stall) as connections:
-            work = Work(missing, store, lambda job: _bring(job, remote, store, tries), connections)
+            expect = getattr(remote, "expect", None)
+            work = Work(
+                missing, store, lambda job: _bring(job, remote, store, tries), connections, expect
+            )
             with progress(_total(missing), "B", "Fetching", silent) as bar:
                 work.run(_threads(threads), bar, timeout)
         found.update(work.found)
@@ -117,7 +120,7 @@ def fetch(
 def _bring(job: Job, remote: Remote, store: Store, tries: int) -> File:
     """Bring the file of a job, unless it turns out to be there."""
     file = job.file
-    if job.state is FileState.UNCHECKED or store.exists(file.path):
+    if job.state is FileState.UNCHECKED or (not job.looked_at and store.exists(file.path)):
         # never hashed, or brought by somebody since the unit was opened
         notes: list[Note] = []
         if store.check(file, remember=lambda path, note: notes.append(note)) is FileState.GOOD:

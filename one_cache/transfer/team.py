@@ -1,7 +1,8 @@
 """The threads of one call: few where the processor is the limit, more where the network is.
 
 Sixteen threads that all have something to compute take a third longer than two, as Python lets
-one at a time. So a call starts with two, and doubles them for as long as they mostly wait.
+one at a time; and for small files two take longer than one. So a call starts with one or two, and
+doubles them for as long as they mostly wait.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 
-_FIRST = 2
 _BUSY = 0.5  # s of processor time a second, above which more threads would stand in the way
 _LOOK = 0.01  # s until a look at it; longer each time that nothing has to be done
 
@@ -24,6 +24,8 @@ class Team:
         What each does; it is handed a function to call now and then, which tells how busy it is.
     most : int
         Threads at once.
+    first : int
+        Those to start with.
 
     Examples
     --------
@@ -33,14 +35,22 @@ class Team:
     (None, None, 1)
     """
 
-    def __init__(self, work: Callable[[Callable[[], None]], None], most: int) -> None:
+    def __init__(
+        self, work: Callable[[Callable[[], None]], None], most: int, first: int = 2
+    ) -> None:
         self._work = work
         self._most = max(1, most)
+        self._first = first
         self._threads: list[threading.Thread] = []
         self._used: list[float] = []
         self._look = _LOOK
         self._looked = 0.0
         self._sum = 0.0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether a single thread does the work, though there might be more."""
+        return len(self._threads) == 1 < self._most
 
     @property
     def patience(self) -> float:
@@ -53,7 +63,7 @@ class Team:
         if count == self._most:
             return
         if not count:
-            self._start(_FIRST)
+            self._start(self._first)
         elif now - self._looked < self._look:
             return
         elif sum(self._used) - self._sum < _BUSY * (now - self._looked):

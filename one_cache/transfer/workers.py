@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from one_cache.errors import OneCacheError, RemoteError, TransferFailed
@@ -29,6 +30,8 @@ from one_cache.transfer.team import Team
 _log = logging.getLogger(__name__)
 _FLUSH = 2.0  # s after which the notes of a unit that is still under way are written
 _PATIENCE = 180.0  # s without a sign of life, after which a unit is fetched without its lock
+_SMALL = 1 << 18  # bytes; what costs more processor time by its number than by its length
+_MOMENT = 1.0  # s that what was seen of a unit's files is taken to hold
 _JOIN = 0.8  # s for the threads to end
 
 
@@ -51,6 +54,7 @@ class Unit:
     files: list[File]
     lock: Lock | None = None
     left: int = 0
+    opened: float = 0.0
     notes: dict[str, Note | None] = field(default_factory=dict)
     noted: float = 0.0
     due: float = 0.0
@@ -78,6 +82,11 @@ class Job:
     unit: Unit
     work: Work
     position: int = 0
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether `state` was true a moment ago; a look at each file again would cost time."""
+        return time.monotonic() - self.unit.opened < _MOMENT
 
     def move(self, position: int) -> None:
         """Say how far it has come.
@@ -139,6 +148,8 @@ class Work:
         Brings the file of a job.
     connections : Connections
         Cut at the end.
+    expect : callable, optional
+        Asks for a small file that is brought next.
 
     Attributes
     ----------
@@ -154,6 +165,7 @@ class Work:
         store: Store,
         bring: Callable[[Job], File],
         connections: Connections,
+        expect: Callable[[File], None] | None = None,
     ) -> None:
         self.found: dict[str, File] = {}
         self.errors: dict[str, Exception] = {}
@@ -162,6 +174,7 @@ class Work:
         self._store = store
         self._bring = bring
         self._connections = connections
+        self._expect = expect
         self._turn = threading.Condition()
         self._ready = deque(units_of(files))
         self._busy: list[Unit] = []
@@ -187,11 +200,12 @@ class Work:
             Seconds for all.
         """
         self._threads = max(1, min(threads, len(self._files)))
-        team = Team(self._work, self._threads)
+        small = all(_is_small(file) for file in self._files)
+        self._team = Team(self._work, self._threads, first=1 if small else 2)
         try:
-            self._watch(team, bar, timeout)
+            self._watch(self._team, bar, timeout)
         finally:
-            self._end(team)
+            self._end(self._team)
         if self._crash is not None:
             raise self._crash
 
@@ -254,12 +268,24 @@ class Work:
                     if isinstance(task, Unit):
                         self._start(task)
                     else:
+                        self._look_ahead()
                         self._do(task)
                     tick()
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 with self._turn:
                     self._crash = error
                     self._turn.notify_all()
+
+    def _look_ahead(self) -> None:
+        """Ask for the file after this one, so that a thread that is alone never waits."""
+        if self._expect is None or not self._team.is_alone:
+            return
+        with self._turn:
+            job = self._jobs[0] if self._jobs else None
+        if job and job.state is FileState.MISSING and _is_small(job.file):
+            # what is wrong with it is told when its turn comes
+            with suppress(OneCacheError, OSError):
+                self._expect(job.file)
 
     def _next(self) -> Job | Unit | None:
         """Take a file of an open unit, else a unit to open; wait for either."""
@@ -301,7 +327,7 @@ class Work:
                 self._busy.append(unit)
             else:
                 unit.left = len(missing)
-                unit.noted = time.monotonic()
+                unit.opened = unit.noted = time.monotonic()
                 self._open[unit.key] = unit
                 self._jobs.extend(missing)
             self._turn.notify_all()
@@ -390,6 +416,10 @@ class Work:
             self._store.remember(notes)
         if unit.lock is not None:
             unit.lock.release()
+
+
+def _is_small(file: File) -> bool:
+    return file.size is not None and file.size <= _SMALL
 
 
 def _is_the_server(error: Exception) -> bool:

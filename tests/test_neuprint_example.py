@@ -11,6 +11,8 @@ pytest.importorskip("neuprint", reason="neuprint-python is not installed")
 
 import neuprint
 from neuprint_double import NeuprintDouble
+from neuprint_fixtures import no_client_before  # noqa: F401
+from test_docs import BLOCK, run
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "connectome.py"
 # the page's tables whose rows the small dataset of the tests holds; those whose order of rows no
@@ -101,3 +103,20 @@ def test_it_prints_rows_of_the_page(pages, name):
     # the small dataset has two large mitochondria more than the page prints
     assert len(found) - len(there) == (2 if name == "mitochondria" else 0)
     assert len(there) >= 8
+
+
+def test_the_snippets_of_the_page_print_what_it_says(tmp_path, monkeypatch):
+    page = Path(__file__).parents[1] / "docs" / "neuprint.md"
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEUPRINT_APPLICATION_CREDENTIALS", "t")
+    with NeuprintDouble() as server:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", server.certificate)
+        names = {}
+        for number, (language, text) in enumerate(blocks):
+            if language == "python":
+                printed = run(text.replace("neuprint.janelia.org", server.url), names)
+                assert blocks[number + 1][0] == "text"
+                assert printed == blocks[number + 1][1].strip(), f"snippet {number}"
+        assert names["client"].mode == "local"
+        assert server.unknown == []

@@ -157,9 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         data = text if isinstance(text, bytes) else text.encode()
         self.send_response(status)
-        for name, value in {"Content-Type": media, **headers}.items():
+        told = {"Content-Type": media, "Content-Length": str(len(data)), **headers}
+        for name, value in told.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
+        self.close_connection = int(told["Content-Length"]) != len(data)
         self.end_headers()
         self.wfile.write(data)
         self.wfile.flush()

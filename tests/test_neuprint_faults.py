@@ -1,6 +1,8 @@
 """A neuPrint server that fails, stalls, refuses; and what the client makes of it."""
 
 import json
+import socket
+import threading
 
 import pytest
 import requests
@@ -43,6 +45,36 @@ def test_what_heals_is_tried_again(server, tmp_path, status):
     server.fail(times, status, on="5813027016", headers=AT_ONCE)
     assert client.fetch_custom(calls.TYPES)["n.type"][0] == "FB4Y"
     assert server.counts[ASK] == times + 1
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": "5000"}, {"Content-Encoding": "gzip"}])
+def test_an_answer_that_is_cut_or_garbled_is_asked_again(server, tmp_path, headers):
+    client = client_of(server, tmp_path)
+    server.fail(2, 200, '{"columns": ["n.type"], "da', on="5813027016", headers=headers)
+    assert client.fetch_custom(calls.TYPES)["n.type"][0] == "FB4Y"
+    assert server.counts[ASK] == 3
+
+
+def test_a_connection_that_breaks_as_it_begins_is_tried_again():
+    met = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                met.append(connection.recv(100))
+                connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        call = Call(
+            "GET", f"https://127.0.0.1:{listener.getsockname()[1]}/api", about="fetch_meta"
+        )
+        with pytest.raises(ours.ServerAway, match="fetch_meta: no connection"):
+            send(requests.Session(), call, verify=True, timeout=5.0, tries=2)
+    assert len(met) == 2
 
 
 def test_the_first_look_is_tried_again_too(server, tmp_path):

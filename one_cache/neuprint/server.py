@@ -7,6 +7,7 @@ theirs. The server's own client waits without end and gives up on the first 502.
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,11 @@ _LONGEST_WAIT = 60.0  # s that a server may ask to wait
 _SHOWN = 1500  # characters of a query in a message
 _LASTING = ("neo.clienterror.statement", "neo.clienterror.procedure", "syntax", "not found")
 _AGAIN = frozenset({429, 502, 503, 504})
-_DROPPED = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+_DROPPED = (
+    requests.ConnectionError,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
 
 
 class _Answered:
@@ -151,6 +156,8 @@ def _once(
             timeout=(min(CONNECT, timeout), timeout),
         )
     except requests.exceptions.SSLError as error:
+        if not isinstance(_cause(error), ssl.SSLCertVerificationError):
+            raise ServerAway(f"{call.about}: no connection ({_reason(error)})") from error
         # no answer that is kept takes the place of one from a server that may be another one
         raise QueryRefused(
             f"{call.about}: the certificate of the server is not accepted ({_reason(error)}). If "
@@ -329,9 +336,13 @@ def _asked_to_wait(response: requests.Response) -> float | None:
         return None
 
 
+def _cause(error: BaseException) -> BaseException:
+    """Give the innermost cause; the outer ones repeat the address."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
 def _reason(error: BaseException) -> str:
-    """Give the innermost cause, in short; the outer ones repeat the address."""
-    seen = error
-    while seen.__context__ is not None:
-        seen = seen.__context__
-    return f"{type(seen).__name__}: {str(seen)[:200]}"
+    cause = _cause(error)
+    return f"{type(cause).__name__}: {str(cause)[:200]}"

@@ -373,16 +373,28 @@ def test_empty_time_boxed_answers_are_asked_again_but_replayed(server, tmp_path,
     assert client_of(server, tmp_path, "local").fetch_custom(BOXED)["p"].tolist() == [1]
 
 
-def test_the_server_may_be_away_while_its_datasets_are_known(server, tmp_path):
+@pytest.mark.parametrize("status", [0, 500, 503, 504])
+def test_the_server_may_be_away_while_its_datasets_are_known(server, tmp_path, status):
     client_of(server, tmp_path).fetch_custom(calls.TYPES)
-    server.fail(100, 503)
+    server.fail(100, status)
     with pytest.warns(CacheWarning, match="is away"):
         client = client_of(server, tmp_path, tries=1)
     assert client.fetch_custom(calls.TYPES).shape == (1, 2)
-    with pytest.raises(ours.ServerAway):
+    down = {500: ours.QueryRefused, 504: ours.QueryTimeout}.get(status, ours.ServerAway)
+    with pytest.raises(down):
         client.fetch_custom(calls.NODES)
-    with pytest.raises(ours.ServerAway):
+    with pytest.raises(down):
         client_of(server, tmp_path / "other", tries=1)
+
+
+def test_a_server_that_refuses_is_not_away(server, tmp_path):
+    client_of(server, tmp_path).fetch_custom(calls.TYPES)
+    server.fail(1, 403)
+    with pytest.raises(ours.TokenRefused):
+        client_of(server, tmp_path)
+    server.fail(1, 404)
+    with pytest.raises(ours.QueryRefused):
+        client_of(server, tmp_path)
 
 
 # -- interrupted -------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def told(call: Call) -> Call:
     function = calling_function()
     found = getattr(neuprint, function, None)
     batch = signature(found).parameters.get("batch_size") if callable(found) else None
-    hint = "Ask for less at once: narrower criteria, or LIMIT and SKIP in a query of your own."
+    hint = "Ask in smaller batches: narrower criteria, or LIMIT and SKIP in a query of your own."
     if batch is not None:
         hint = (
             f"Pass a smaller batch_size= (the default is {batch.default}); batches that were "

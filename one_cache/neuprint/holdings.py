@@ -28,6 +28,8 @@ from one_cache.errors import (
     NotOnServer,
     OneCacheError,
     QueryNotCached,
+    RemoteError,
+    ServerTimeout,
     TransferFailed,
 )
 from one_cache.manifest import now
@@ -145,9 +147,9 @@ class Holdings:
                 return self._served(query, other), other
             try:
                 answer = ask()
-            except TransferFailed as error:
+            except (TransferFailed, RemoteError) as error:
                 # only of what is asked each time: another answer may be known to be out of date
-                if kept is None or query.lifetime:
+                if kept is None or query.lifetime or not _is_down(error):
                     raise
                 return self._old(query, kept, error), kept
             kept = self._keep(query, answer, version(query.dataset), function())
@@ -182,7 +184,7 @@ class Holdings:
         there = isinstance(error, NotOnServer) and self.cache.store.path(kept.path).exists()
         return HashMismatch(f"{kept.path}: {problem}") if there else error
 
-    def _old(self, query: Query, kept: Kept, error: TransferFailed) -> Answer:
+    def _old(self, query: Query, kept: Kept, error: OneCacheError) -> Answer:
         """Give what the server said last time, where it is away."""
         answer = self._served(query, kept)
         warnings.warn(
@@ -375,6 +377,13 @@ class Holdings:
             f"{function}: the answer that is kept cannot be used: {error} The query is:\n"
             f"{_shortened(query.text)}"
         )
+
+
+def _is_down(error: TransferFailed | RemoteError) -> bool:
+    """Whether a server is away or broken, rather than of another opinion."""
+    if isinstance(error, RemoteError):
+        return isinstance(error, ServerTimeout) or (error.status or 0) >= 500
+    return True
 
 
 def _newest_first(folder: Path, start: str) -> list[str]:

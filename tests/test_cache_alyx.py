@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from alyx_double import AlyxDouble
-from test_docs import BLOCK, run
 
 from one_cache import ONE, Cache, settings
 from one_cache.cache.packed import unpack
@@ -830,15 +829,3 @@ def test_the_example_gives_the_same_on_any_server_in_every_mode(alyx, tmp_path):
     with alyx.away():
         for mode in ("local", "fixed"):
             assert run_example(*options, "--mode", mode) == found
-
-
-def test_the_page_prints_what_it_says(alyx, tmp_path, monkeypatch):
-    settings.save_credentials(alyx.data_url, Credentials(*alyx.data_login))
-    monkeypatch.chdir(tmp_path)
-    names = {"server": alyx.url}
-    page = Path(__file__).parents[1] / "docs" / "alyx.md"
-    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
-    snippets = [text for language, text in blocks if language == "python"]
-    says = [text.strip() for language, text in blocks if language == "text"]
-    assert len(snippets) == len(says) == 4
-    assert [run(text, names) for text in snippets] == says

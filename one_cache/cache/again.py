@@ -87,7 +87,7 @@ class Again(Desk):
         (2, True, ['position', 'timestamps'])
         """
         wish = read_wish(record)
-        places = self._places(record, source)
+        places = self._places(wish, record, source)
         only = next(iter(places.values())) if len(places) == 1 else None
         knower = self._knower(only, needed=bool(wish.ids))
         entries, problems = self._entries_of(wish, knower)
@@ -119,7 +119,9 @@ class Again(Desk):
 
     # -- where from ------------------------------------------------------------------------
 
-    def _places(self, record: AnyRecord, source: Remote | str | Path | None) -> Places:
+    def _places(
+        self, wish: Wish, record: AnyRecord, source: Remote | str | Path | None = None
+    ) -> Places:
         """Give who may be asked: one remote for all, or one for each source of the record."""
         if source is None and is_bundle(record):
             source = str(record)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from one_cache.errors import (
     CacheWarning,
     HashMismatch,
     InvalidArgument,
+    ManifestError,
     ModeError,
     NotInCache,
     NotOnServer,
@@ -191,6 +193,18 @@ class Desk:
         if self._remote is not None:
             return self._remote.name
         return settings.without_credentials(self._address) if self._address else ""
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Addresses where the files can be had again; empty where this folder is their home."""
+        if self.source:
+            return (self.source,)
+        with suppress(ManifestError):
+            return Manifest.read(self.tables_dir).remotes
+        # tables that were saved here say it too; those of an indexed folder name that folder
+        origin = self.tables.meta("datasets").get("origin") or ()
+        listed = (origin,) if isinstance(origin, str) else origin
+        return tuple(one for one in listed if "://" in one)
 
     def policy(self, query_type: str | None = None) -> Policy:
         """Give what the mode allows to a call of this `query_type`; see ``one_cache.modes``."""
@@ -383,7 +397,11 @@ class Desk:
             dataset = by_path[file.path]
             if not dataset.eid:
                 return ""
-            return f"one-cache get {dataset.eid} {dataset.rel_path!r} --cache-dir {self.cache_dir}"
+            where = "".join(f" --base-url {one}" for one in self.origins[:1])
+            return (
+                f"one-cache get {dataset.eid} {dataset.rel_path!r} "
+                f"--cache-dir {self.cache_dir}{where}"
+            )
 
         refused = self.bring(
             list({file.path: file for file in files.values()}.values()),

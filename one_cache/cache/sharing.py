@@ -108,7 +108,7 @@ class Sharing(Upkeep, Keeping):
         wish = self._wish(record)
         errors: dict[str, OneCacheError] = {}
         if not tables_only:
-            places = self._places(record, None)
+            places = self._places(wish, record)
             errors = self._have_again(wish.entries, places, given=False, query_type=None)
         wish = replace(wish, entries=tuple(self._filled(wish.entries, errors)))
         files = [file_of(entry) for entry in wish.entries if entry.path not in errors]

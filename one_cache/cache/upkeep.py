@@ -15,8 +15,8 @@ from one_cache.bundle.report import Change, Problem, Report
 from one_cache.bundle.verify import verify
 from one_cache.bundle.wish import RECORD, AnyRecord, file_of, manifest_folder, read_wish
 from one_cache.cache.again import Again
-from one_cache.errors import InvalidArgument, ManifestError, ModeError, QueryNotCached
-from one_cache.manifest import FILE_NAME, Manifest
+from one_cache.errors import InvalidArgument, ModeError, QueryNotCached
+from one_cache.manifest import FILE_NAME
 from one_cache.modes import Action, FileState
 from one_cache.recorder import Entry
 from one_cache.tables import Tables
@@ -124,7 +124,7 @@ class Upkeep(Again):
             files = [file_of(entry, url=True) for entry in self._wish(record).entries]
         else:
             seen = Inventory.take(Path(self.cache_dir), self.tables_dir)
-            known = expected(self.store, self.tables, seen, whole=not self._comes_from)
+            known = expected(self.store, self.tables, seen, whole=not self.origins)
             files = list(known.values())
             remarks = [*seen.extra(known), *seen.unfinished()]
         found = verify(self.store, files, threads=threads, silent=self.silent)
@@ -179,7 +179,7 @@ class Upkeep(Again):
             raise ModeError(f"mode {self.mode!r} removes nothing from the cache")
         if older_than is None and max_size is None:
             raise InvalidArgument("say what may go: older_than='90d', max_size='200G', or both")
-        if not self._comes_from:
+        if not self.origins:
             raise InvalidArgument(
                 f"{self.cache_dir} has no remote: what is removed could not be had again"
             )
@@ -215,16 +215,3 @@ class Upkeep(Again):
                 needed.update(file.path for file in files_of_tables(tables))
                 tables.close()
         return needed
-
-    @property
-    def _comes_from(self) -> tuple[str, ...]:
-        """Where the files can be had again; empty where this folder is their home."""
-        if self.source:
-            return (self.source,)
-        try:
-            return Manifest.read(self.tables_dir).remotes
-        except ManifestError:
-            # tables that were saved here say it too; those of an indexed folder name that folder
-            origin = self.tables.meta("datasets").get("origin") or ()
-            listed = (origin,) if isinstance(origin, str) else origin
-            return tuple(one for one in listed if "://" in one)

@@ -36,6 +36,19 @@ NOT_RUN = re.compile(r"# .*\(not run by the tests: .+\)")
 # -- what a page needs -------------------------------------------------------------------------
 
 
+def run(text, names):
+    """Run Python; give what it prints, or the last line of its traceback."""
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), warnings.catch_warnings():
+            if THEIRS.search(text):
+                warnings.simplefilter("ignore")
+            exec(compile(text, "page", "exec"), names)
+    except OneCacheError as error:
+        return "".join(traceback.format_exception_only(error)).strip()
+    return out.getvalue().strip()
+
+
 class Stage:
     """Where the snippets of a page run: a folder with ``demo/lab``, names, other addresses.
 
@@ -55,15 +68,7 @@ class Stage:
         """Run a snippet; give what it prints, or the last line of its traceback."""
         for there, here in self.instead.items():
             text = text.replace(there, here)
-        out = io.StringIO()
-        try:
-            with contextlib.redirect_stdout(out), warnings.catch_warnings():
-                if THEIRS.search(text):
-                    warnings.simplefilter("ignore")
-                exec(compile(text, "page", "exec"), self.names)
-        except OneCacheError as error:
-            return "".join(traceback.format_exception_only(error)).strip()
-        return out.getvalue().strip()
+        return run(text, self.names)
 
     def as_shown(self, printed):
         """Give what was printed as a page shows it: folders and addresses are those of a user."""

@@ -24,15 +24,18 @@ from allen_fixtures import (  # noqa: F401
     filled_once,
     opened,
 )
+from allen_project import make_project
 
 from one_cache.ecephys import (
     EcephysProjectCache,
     MissingData,
+    NotInSession,
     Warehouse,
     read_csv,
     write_from_stream,
 )
 from one_cache.errors import (
+    ContentError,
     HashMismatch,
     InvalidArgument,
     RemoteError,
@@ -138,6 +141,37 @@ def test_a_bad_file_is_a_clear_error_and_leaves_nothing(allen, tmp_path, how):
 def test_a_bad_file_is_asked_for_again(allen, tmp_path, how):
     allen.fail("file_download", how, times=1, after=5000)
     assert opened(allen, tmp_path).get_session_data(SESSION).num_units == 8
+
+
+def test_a_file_that_comes_whole_and_cannot_be_read_is_not_kept(tmp_path):
+    project = make_project()
+    scene, nwb = 0, project.file_of("EcephysNwb", SESSION)
+    damaged = {
+        one["id"]: project.contents[one["id"]]
+        for one in project.files
+        if one["path"] == f"/scenes/{scene}.tiff" or one["id"] == nwb
+    }
+    project.contents |= {id_: good[:8] + bytes(len(good) - 8) for id_, good in damaged.items()}
+    with AllenDouble(project) as allen:
+        cache = opened(allen, tmp_path)
+        with pytest.raises(ContentError, match="nothing is kept"):
+            cache.get_natural_scene_template(scene)
+        with pytest.raises(ContentError, match="nothing is kept"):
+            cache.get_session_data(SESSION)
+        assert not [path for path in tmp_path.rglob("*.*") if path.suffix in (".tiff", ".nwb")]
+        project.contents |= damaged
+        assert cache.get_natural_scene_template(scene).shape == (6, 8)
+        with cache.get_session_data(SESSION) as session:
+            assert session.num_units
+
+
+def test_ids_that_a_session_has_not_are_named(filled):
+    with dead(filled).get_session_data(SESSION) as session:
+        known = session.units.index[:1]
+        with pytest.raises(NotInSession, match=r"7: not among the \d+ units"):
+            session.presentationwise_spike_counts([0, 0.1], [3], [*known, 7])
+        with pytest.raises(KeyError, match=r"901, 902, 903, \.\.\.: not among"):
+            session.presentationwise_spike_times([901, 902, 903, 904], known)
 
 
 def test_another_file_than_the_one_that_was_recorded_is_refused(filled, allen):

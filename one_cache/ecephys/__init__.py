@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         write_metrics_csv,
     )
     from one_cache.ecephys.folder.layout import ManifestVersionError
-    from one_cache.ecephys.missing import MissingData, UnknownProbe
+    from one_cache.ecephys.missing import MissingData, NotInSession, UnknownProbe
     from one_cache.ecephys.project.cache import EcephysProjectCache
     from one_cache.ecephys.project.joins import count_owned, get_grouped_uniques
     from one_cache.ecephys.releases.project import OutdatedManifestWarning
@@ -50,6 +50,7 @@ _WHERE = {
     "Lims": "source.lims",
     "ManifestVersionError": "folder.layout",
     "MissingData": "missing",
+    "NotInSession": "missing",
     "OutdatedManifestWarning": "releases.project",
     "UNIT_FILTER_DEFAULTS": "filters",
     "UnknownProbe": "missing",
@@ -76,6 +77,7 @@ __all__ = [
     "Lims",
     "ManifestVersionError",
     "MissingData",
+    "NotInSession",
     "OutdatedManifestWarning",
     "UNIT_FILTER_DEFAULTS",
     "UnknownProbe",

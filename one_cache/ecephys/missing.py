@@ -11,3 +11,7 @@ class MissingData(NotInCache, ValueError):
 
 class UnknownProbe(InvalidArgument, KeyError):
     """No probe of that number, or no LFP file of it."""
+
+
+class NotInSession(InvalidArgument, KeyError):
+    """A session has no unit or presentation of that number."""

@@ -210,7 +210,17 @@ class Files:
                 raise error
         else:
             self._take(wanted, file, source)
+        if not file.hash:
+            self._check_arrived(wanted)
         return self._register(wanted, getattr(source, "url", None))
+
+    def _check_arrived(self, wanted: Wanted) -> None:
+        """See that what was just written is a whole file of its kind; drop it when it is not."""
+        try:
+            self._check_whole(wanted)
+        except ContentError as error:
+            self._one.store.remove(wanted.path)
+            raise ContentError(f"{error}. The server sent it so; nothing is kept") from error
 
     def _take(self, wanted: Wanted, file: File, source: Iterable[bytes]) -> None:
         """Write the bytes that a source gives."""

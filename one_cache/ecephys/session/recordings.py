@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from one_cache.ecephys.missing import UnknownProbe
+from one_cache.ecephys.missing import NotInSession, UnknownProbe
 from one_cache.ecephys.session import lfp, stimuli
 from one_cache.ecephys.session.file import SessionFile
 from one_cache.ecephys.session.units import Units, channels_of_file, channels_table, probes_table
@@ -224,10 +224,19 @@ def picked(table: pd.DataFrame, ids: Any, what: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
+
+    Raises
+    ------
+    NotInSession
+        One of them is not there.
     """
     if ids is None:
         return table
     wanted = list(ids) if isinstance(ids, Collection) and not isinstance(ids, str) else [ids]
+    unknown = [one for one in wanted if one not in table.index]
+    if unknown:
+        some = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+        raise NotInSession(f"{some}: not among the {len(table)} {what} of this session")
     found = table.loc[wanted]
     if not len(found):
         warnings.warn(f"filtering to an empty set of {what}!", CacheWarning, stacklevel=4)

@@ -75,7 +75,8 @@ def test_an_untrusted_certificate_is_refused_at_once(certificate, tmp_path, monk
     with FaultServer({"a": b"x"}, context=certificate[1]) as server:
         with pytest.raises(RemoteError, match=expected):
             fetch([File("a")], HttpRemote(server.url), Store(tmp_path))
-        assert server.connections == 1
+        # the server may count later than the client gives up
+        assert server.connections <= 1
         many = [File(f"{number}.npy") for number in range(200)]
         with pytest.raises(TransferErrors, match="200 of 200 files failed"):
             fetch(many, HttpRemote(server.url), Store(tmp_path))
@@ -418,3 +419,12 @@ def test_an_answer_asked_ahead_and_not_wanted_any_more_is_dropped():
             assert read(remote, "b") == b"y"
         with pytest.raises(TransferFailed), connections.used():
             read(remote, "a")
+
+
+def test_no_file_is_asked_for_twice_when_more_threads_come_to_help(tmp_path):
+    # a server so slow that the call starts more threads while the next file is asked for
+    content, files = small_files(60)
+    with FaultServer(content, rate=100_000) as server:
+        fetch(files, HttpRemote(server.url), Store(tmp_path))
+        assert server.connections > 4
+        assert [server.count(path) for path in content] == [1] * 60

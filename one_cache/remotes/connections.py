@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
@@ -42,6 +43,8 @@ class Connections:
         Seconds to reach each address of a host.
     keep : bool
         Keep a connection for the next request; otherwise each ends with its answer.
+    most : int, optional
+        Connections to one host at once; who needs one more waits.
 
     Examples
     --------
@@ -50,14 +53,23 @@ class Connections:
     True
     """
 
-    def __init__(self, *, stall: float = 30.0, connect: float = 10.0, keep: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        stall: float = 30.0,
+        connect: float = 10.0,
+        keep: bool = True,
+        most: int | None = None,
+    ) -> None:
         self.stall = stall
         self.connect = min(connect, stall)
         self._keep = keep
+        self._most = most
+        self._count: Counter[Origin] = Counter()
         self._idle: dict[Origin, list[_Connection]] = {}
         self._ahead: dict[Hashable, _Connection] = {}
         self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
         self._cut = False
 
     @contextlib.contextmanager
@@ -145,6 +157,7 @@ class Connections:
                 if not self._cut:
                     connection.idle_since = time.monotonic()
                     self._idle.setdefault(connection.origin, []).append(connection)
+                    self._lock.notify()
                     return
         connection.close()
 
@@ -159,6 +172,7 @@ class Connections:
             for connection in idle:
                 self._open.discard(connection.socket)
             waited = list(self._open)
+            self._lock.notify_all()
         for sock in waited:
             with contextlib.suppress(OSError):
                 # not the method of a TLS socket: it would have the reader take ciphertext for data
@@ -184,16 +198,30 @@ class Connections:
         with self._lock:
             return self._ahead.pop((method, address, tuple(headers.items())), None)
 
+    def left(self, connection: _Connection) -> None:
+        """Know that a connection is closed, so that another one may be opened."""
+        with self._lock:
+            self._count[connection.origin] -= 1
+            self._lock.notify()
+
     def _take(self, origin: Origin) -> tuple[_Connection, bool]:
         while True:
             with self._lock:
+                # one more than allowed is better than waiting for ever
+                self._lock.wait_for(lambda: self._has_room(origin), self.stall)
                 kept = self._idle.get(origin)
-                connection = kept.pop() if kept else None
-            if connection is None:
-                return _Connection(self, origin), True
+                if not kept:
+                    connection = _Connection(self, origin)
+                    self._count[origin] += 1
+                    return connection, True
+                connection = kept.pop()
             if connection.is_open():
                 return connection, False
             connection.close()
+
+    def _has_room(self, origin: Origin) -> bool:
+        full = self._most is not None and self._count[origin] >= self._most
+        return bool(self._idle.get(origin)) or not full or self._cut
 
 
 def current() -> Connections | None:
@@ -290,6 +318,7 @@ class _Connection:
         self.origin = origin
         self.idle_since = 0.0
         self._pool = pool
+        self._counts = True
         self._wire: Wire | None = None
         self._proxy = proxy_of(origin)
 
@@ -342,6 +371,9 @@ class _Connection:
         if wire is not None:
             self._pool.forget(wire.sock)
             wire.sock.close()
+        if self._counts:
+            self._counts = False
+            self._pool.left(self)
 
     def _connect(self) -> Wire:
         scheme, host, port = self.origin

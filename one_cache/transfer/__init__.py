@@ -103,13 +103,13 @@ def fetch(
     missing = [file for file in wanted.values() if file.path not in found]
     errors: dict[str, Exception] = {}
     if missing:
-        with Connections(stall=stall) as connections:
+        with Connections(stall=stall, most=(count := _threads(threads))) as connections:
             expect = getattr(remote, "expect", None)
             work = Work(
                 missing, store, lambda job: _bring(job, remote, store, tries), connections, expect
             )
             with progress(_total(missing), "B", "Fetching", silent) as bar:
-                work.run(_threads(threads), bar, timeout)
+                work.run(count, bar, timeout)
         found.update(work.found)
         errors = work.errors
     if errors:

@@ -63,7 +63,7 @@ class Unit:
     sign: object = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """One file under way.
 
@@ -75,6 +75,8 @@ class Job:
         What was known of it when its unit was opened.
     position : int
         How far it has come.
+    asked_by : int or None
+        The thread that has sent the request for it ahead, and does it next.
     """
 
     file: File
@@ -82,6 +84,7 @@ class Job:
     unit: Unit
     work: Work
     position: int = 0
+    asked_by: int | None = None
 
     @property
     def looked_at(self) -> bool:
@@ -268,7 +271,7 @@ class Work:
                     if isinstance(task, Unit):
                         self._start(task)
                     else:
-                        self._look_ahead()
+                        self._look_ahead(task)
                         self._do(task)
                     tick()
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
@@ -276,23 +279,27 @@ class Work:
                     self._crash = error
                     self._turn.notify_all()
 
-    def _look_ahead(self) -> None:
+    def _look_ahead(self, job: Job) -> None:
         """Ask for the file after this one, so that a thread that is alone never waits."""
-        if self._expect is None or not self._team.is_alone:
+        if self._expect is None or not self._team.is_alone or not _is_small(job.file):
             return
         with self._turn:
-            job = self._jobs[0] if self._jobs else None
-        if job and job.state is FileState.MISSING and _is_small(job.file):
-            # what is wrong with it is told when its turn comes
-            with suppress(OneCacheError, OSError):
-                self._expect(job.file)
+            after = self._jobs[0] if self._jobs else None
+            if after is None or after.asked_by is not None or not _is_small(after.file):
+                return
+            if after.state is not FileState.MISSING:
+                return
+            after.asked_by = threading.get_ident()
+        # what is wrong with it is told when its turn comes
+        with suppress(OneCacheError, OSError):
+            self._expect(after.file)
 
     def _next(self) -> Job | Unit | None:
         """Take a file of an open unit, else a unit to open; wait for either."""
         with self._turn:
             while self._left and not self.stopped.is_set():
-                if self._jobs:
-                    job = self._jobs.popleft()
+                job = self._take_job()
+                if job is not None:
                     self._active[job.file.path] = job
                     return job
                 # two at a time: what is not open yet is for other processes
@@ -301,6 +308,14 @@ class Work:
                     self._opening += 1
                     return unit
                 self._turn.wait(0.02 if self._busy else 0.5)
+        return None
+
+    def _take_job(self) -> Job | None:
+        for job in self._jobs:
+            # who has asked for it waits for the answer
+            if job.asked_by in (None, threading.get_ident()):
+                self._jobs.remove(job)
+                return job
         return None
 
     def _take_unit(self) -> Unit | None:

@@ -10,7 +10,8 @@ on loopback that answers from memory; ``--latency`` adds what a real one takes f
 - memory: the answers as JSON texts in a dict, so that what is left is making the frames.
 
 Then one answer of one row, and one of many rows with a map in each, as synapses have. Each time
-the client is made anew, as in a new process.
+the client is made anew, as in a new process. Last, the peak memory of a process that asks for the
+many rows or reads them.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import io
 import json
 import random
 import runpy
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +40,26 @@ from one_cache.neuprint import Client  # noqa: E402
 
 ONE_ROW = "MATCH (n:Neuron) WHERE n.bodyId = 5813027016 RETURN n.type, n.instance"
 SYNAPSES = "MATCH (n)-[:Contains]->(s:Synapse) RETURN n.bodyId AS bodyId, s AS syn_info"
+
+
+CHILD = """
+import sys, warnings
+warnings.simplefilter("ignore")
+kind, server, certificate, folder, dataset, query = sys.argv[1:]
+known = {"verify": certificate, "progress": False}
+if kind == "asked":
+    from neuprint import Client
+    client = Client(server, dataset, "t", **known)
+else:
+    from one_cache.neuprint import Client
+    client = Client(server, dataset, cache=folder, mode="local", **known)
+def peak():
+    marks = dict(line.split(":") for line in open("/proc/self/status"))
+    return int(marks["VmHWM"].split()[0]) / 1024
+before = peak()
+client.fetch_custom(query)
+print(f"{peak() - before:.0f} MB beyond the {before:.0f} MB of the imports")
+"""
 
 
 class FromMemory(neuprint.Client):
@@ -159,6 +181,17 @@ def compare(what, run, server, folder, repeat):
         )
 
 
+def memory(server, folder, query):
+    """Print the peak memory of a process that gives one answer, where the system tells it."""
+    if not Path("/proc/self/status").exists():
+        return
+    for kind in ("asked", "cached"):
+        given = [kind, server.url, server.certificate, str(folder), DATASET, query]
+        command = [sys.executable, "-c", CHILD, *given]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        print(f"  peak memory, {kind:<6} {told.strip()}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a few seconds, for CI")
@@ -179,6 +212,7 @@ def main():
                     neuprint.fetch_custom(query)
 
             compare(what, one, server, Path(folder, what), repeat)
+        memory(server, Path(folder, what), SYNAPSES)
         if server.unknown:
             raise SystemExit(f"{len(server.unknown)} queries are not on the tape")
 

@@ -164,3 +164,18 @@ def test_garbage_is_looked_for_again_whoever_stopped_it():
         assert not gc.isenabled(), "it was stopped by someone else"
     finally:
         gc.enable()
+
+
+def test_answers_of_many_rows_come_back_too():
+    def cells(number):
+        late = number > 12_000
+        return [
+            number,
+            {"n": number} if late else None,
+            0.5 * number if number % 3 else None,
+            late,
+        ]
+
+    rows = [cells(number) for number in range(25_000)]
+    again = unpack(pack(Answer(["n", "map", "share", "late"], rows)))
+    assert typed(again.rows) == typed(rows)

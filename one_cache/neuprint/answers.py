@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LAYOUT = 1
 _MARK = b"one_cache_answer"
+_PORTION = 10_000  # rows that are read at once: the texts of more need not be in memory
 _TYPES: Mapping[type, Callable[[], Any]] = {
     bool: pa.bool_,
     int: pa.int64,
@@ -144,22 +145,18 @@ def unpack(source: bytes | str | os.PathLike[str]) -> Answer:
     """
     where, opened = _opened(source)
     about = _about(opened, where)
+    nested = set(about["json"])
+    names = opened.schema_arrow.names
+    rows: list[list[Any]] = [] if names else [[] for _ in range(about["rows"])]
     try:
         # the threads of Arrow cost a small answer more than they save
-        table = opened.read(use_threads=False)
+        with uncollected():
+            for batch in opened.iter_batches(batch_size=_PORTION, use_threads=False):
+                cells = [_values(column, at in nested) for at, column in enumerate(batch.columns)]
+                rows += map(list, zip(*cells, strict=True))
     except (OSError, pa.ArrowException) as error:
         raise ContentError(f"{where}: cannot be read: {error}") from error
-    nested = set(about["json"])
-    with uncollected():
-        cells = [_values(column, at in nested) for at, column in enumerate(table.columns)]
-        rows = (
-            [list(row) for row in zip(*cells, strict=True)]
-            if cells
-            else [[] for _ in range(about["rows"])]
-        )
-    return Answer(
-        table.column_names, rows, about["media"], int(about["status"]), dict(about["about"])
-    )
+    return Answer(names, rows, about["media"], int(about["status"]), dict(about["about"]))
 
 
 def read_about(path: Path) -> Mapping[str, Any]:

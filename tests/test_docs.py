@@ -165,7 +165,30 @@ def pipeline_stage(request, tmp_path):
     )
 
 
+def folder_stage(request, tmp_path):
+    moto = pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    request.getfixturevalue("closing").callback(server.stop)
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    patch = request.getfixturevalue("monkeypatch")
+    patch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+    client.create_bucket(Bucket="my-lab")
+    lab = tmp_path / "demo" / "lab"
+    for path in (*lab.glob("*.pqt"), *lab.glob("northlab/Subjects/KS01/**/licks.times.npy")):
+        name = path.relative_to(lab).as_posix()
+        client.put_object(Bucket="my-lab", Key=f"data/{name}", Body=path.read_bytes())
+    query = f"?endpoint_override={endpoint}"
+    places = {f"s3://my-lab/{name}": f"s3://my-lab/{name}{query}" for name in ("data", "tables")}
+    return Stage({}, places)
+
+
 STAGES = {
+    "folder.md": folder_stage,
     "alyx.md": alyx_stage,
     "trials.md": trials_stage,
     "rig.md": rig_stage,

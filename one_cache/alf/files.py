@@ -30,7 +30,10 @@ from one_cache.spec import ALFPath
 if TYPE_CHECKING:
     import pandas as pd
 
-_PACKAGES = ("numpy", "pandas", "pyarrow", "PyYAML", "sparse")
+_PACKAGES = (
+    *("numpy", "pandas", "pyarrow", "PyYAML", "sparse"),
+    *("h5py", "pynwb", "neuprint-python"),
+)
 
 # what decoders raise on bytes that are not theirs, found by damaging files at random
 _BROKEN = (

@@ -13,7 +13,8 @@ from one_cache.tables import Tables
 from one_cache.tables.schema import quoted
 
 _CORE = ("sessions", "datasets")
-_DATES = ("date_created", "date_modified")
+# these are of the record, not of the cache that it was read through
+_OF_RECORD = ("date_created", "date_modified", "origin")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Frozen:
     rows : mapping
         By table, records or a ``pyarrow.Table``.
     meta : mapping
-        By table, what it says of itself; its dates are left out.
+        By table, what it says of itself; dates and origin are left out.
     date : str
         ISO time that everything is dated with.
     remotes : tuple of str
@@ -63,7 +64,7 @@ class Frozen:
         for name, rows in self.rows.items():
             if len(rows):
                 own = self.meta.get(name, {}).items()
-                kept = {key: value for key, value in own if key not in _DATES}
+                kept = {key: value for key, value in own if key not in _OF_RECORD}
                 write_exact(folder, name, rows, {**meta, **kept})
         tables = Tables.open(folder, writable=False, silent=True)
         pins = {

@@ -58,7 +58,7 @@ def freeze(given: argparse.Namespace) -> int:
 def bundle(given: argparse.Namespace) -> int:
     """Put all that a record names into one folder or zip file."""
     report = _cache_of(given).bundle(given.record, given.out, tables_only=given.tables_only)
-    if given.tables_only:
+    if given.tables_only and not given.json:
         say(f"tables, manifest and record in {given.out}")
         return FINE
     return _tell(report, f"in {given.out}", given)

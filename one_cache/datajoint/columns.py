@@ -35,6 +35,7 @@ _TYPES = (
     (r"(tiny|medium|long)?blob", "longblob"),
 )
 _CODECS = {"blob": "blob", "hash": "bytes", "npy": "npy"}
+_NUMBERS = ("BIGINT", "UBIGINT", "DOUBLE")
 _FILES = ("attach", "filepath", "object")
 
 Convert = Callable[[Any], Any]
@@ -51,13 +52,15 @@ class Reading:
     sql : str
         Gives the value.
     digest : str
-        Gives a text that is another one when the value is.
+        Gives a text that is another one when the value is, and that no comma can end.
     octets : str
         Gives the number of bytes, where it may be large; else empty.
     convert : callable or None
         Makes what is stored of what the driver gives, where it is not the same; None stays None.
     is_single : bool
         Whether the number has 32 bits on the server.
+    is_number : bool
+        Whether the driver makes the value of a text of digits, which is done faster here.
     """
 
     attribute: Attribute
@@ -66,6 +69,7 @@ class Reading:
     octets: str = ""
     convert: Convert | None = None
     is_single: bool = False
+    is_number: bool = False
 
 
 def describe(server: Server, full_name: str) -> tuple[About, Any]:
@@ -166,36 +170,47 @@ def readings(server: Server, table: Any, about: About, attacher: Attacher) -> li
 
 def _reading(server: Server, column: Any, one: Attribute, attacher: Attacher) -> Reading:
     name = f"t.{server.quoted(one.name)}"
+    text = f"{name}::text" if server.is_postgres else name
+    hashed = f"coalesce(md5({text}), '-')"
     codec = getattr(column.codec, "name", "") if column.codec else ""
     if column.codec and column.store is not None:
         # the row names what lies in the store
-        text = f"{name}::text" if server.is_postgres else name
-        return Reading(one, text, text, convert=attacher.of_store(codec, column.store))
-    if codec == "attach":
-        return Reading(one, name, name, f"octet_length({name})", attacher.inside)
-    if one.kind in ("blob", "longblob", "bytes"):
-        return Reading(one, name, name, f"octet_length({name})", bytes)
+        return Reading(one, text, hashed, convert=attacher.of_store(codec, column.store))
+    if codec == "attach" or one.kind in ("blob", "longblob", "bytes"):
+        convert = attacher.inside if codec == "attach" else bytes
+        return Reading(one, name, f"coalesce(md5({name}), '-')", f"octet_length({name})", convert)
     is_single = bool(re.match("float|real", str(column.type).lower()))
     if server.is_postgres:
         return _of_postgres(name, one, is_single)
-    if is_single:
-        # as text it would have six digits
-        return Reading(one, f"({name} + 0e0)", f"({name} + 0e0)", is_single=True)
+    return _of_mysql(name, column, one, is_single)
+
+
+def _of_mysql(name: str, column: Any, one: Attribute, is_single: bool) -> Reading:
+    # as text a number of 32 bits would have six digits
+    sql = f"({name} + 0e0)" if is_single else name
+    shown = f"ifnull({sql}, '-')"
+    if one.kind in _NUMBERS or one.kind.startswith("DECIMAL"):
+        return Reading(one, sql, shown, is_single=is_single, is_number=True)
     if one.kind == "UUID" and "uuid" not in str(column.type):
-        return Reading(one, name, name, convert=lambda value: str(uuid.UUID(bytes=value)))
+        to_text: Convert = lambda value: str(uuid.UUID(bytes=value))  # noqa: E731
+        return Reading(one, name, f"ifnull(hex({name}), '-')", convert=to_text)
     if one.kind == "INTERVAL":
-        return Reading(one, name, name, convert=_microseconds)
+        return Reading(one, name, shown, convert=_microseconds)
     if one.kind in ("TIMESTAMP", "DATE"):
         # 0000-00-00 comes as a text
-        return Reading(one, name, name, convert=_no_text)
-    return Reading(one, name, name, convert=_text if one.kind == "VARCHAR" else None)
+        return Reading(one, name, shown, convert=_no_text)
+    is_short = re.match(r"(var)?char|enum", str(column.type).lower())
+    digest = f"quote({name})" if is_short else f"ifnull(md5({name}), '-')"
+    return Reading(one, name, digest, convert=_text if one.kind == "VARCHAR" else None)
 
 
 def _of_postgres(name: str, one: Attribute, is_single: bool) -> Reading:
     text = f"{name}::text"
-    if one.kind in ("VARCHAR", "json", "decimal", "UUID"):
-        return Reading(one, text, text)
-    return Reading(one, name, text, is_single=is_single)
+    if one.kind in ("VARCHAR", "decimal", "UUID"):
+        return Reading(one, text, f"quote_nullable({text})")
+    if one.kind == "json":
+        return Reading(one, text, f"coalesce(md5({text}), '-')")
+    return Reading(one, name, f"coalesce({text}, '-')", is_single=is_single)
 
 
 def _microseconds(value: dt.timedelta) -> int:
@@ -263,7 +278,26 @@ def as_column(reading: Reading, values: Sequence[Any]) -> Any:
     convert = reading.convert
     if convert is not None:
         values = [None if one is None else convert(one) for one in values]
-    if reading.is_single:
-        # the shortest number that is this float is the one that was typed
-        return pa.array(values, pa.float32()).cast(pa.string()).cast(pa.float64())
-    return pa.array(values, arrow_type(reading.attribute.kind))
+    kind = pa.float32() if reading.is_single else arrow_type(reading.attribute.kind)
+    return typed(reading, pa.array(values, kind))
+
+
+def typed(reading: Reading, values: Any) -> Any:
+    """Give numbers as they were typed: of those with 32 bits, the shortest that is the same.
+
+    Parameters
+    ----------
+    reading : Reading
+        The column.
+    values : pyarrow.Array or pyarrow.ChunkedArray
+        Of 32 bits where the server has no more.
+
+    Returns
+    -------
+    pyarrow.Array or pyarrow.ChunkedArray
+    """
+    import pyarrow as pa
+
+    if not reading.is_single:
+        return values
+    return values.cast(pa.string()).cast(pa.float64())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-import json
 import re
 import secrets
 from collections.abc import Collection, Iterator, Sequence
@@ -12,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from one_cache.datajoint.columns import Reading, arrow_type, as_column
+from one_cache.datajoint.columns import Reading, arrow_type, as_column, typed
 from one_cache.datajoint.digests import Digests, ask_digests, bucket_of
 from one_cache.datajoint.server import Server
+from one_cache.errors import OneCacheError
 from one_cache.mirrored import About
 from one_cache.mirrored.about import BUCKET, FOLDER
+from one_cache.modes import FileState
 from one_cache.progress import progress
 from one_cache.records import File
 from one_cache.store import Store
@@ -47,19 +48,14 @@ class Former:
     @classmethod
     def find(cls, store: Store, file: File, about: About) -> Former | None:
         """Give the file, if its rows may be used again: it is right, and of the same columns."""
-        from pyarrow import parquet  # type: ignore[import-untyped]  # no types
-
-        from one_cache.errors import OneCacheError
-        from one_cache.modes import FileState
-
         try:
             if store.check(file) is not FileState.GOOD:
                 return None
             path = Path(store.path(file.path))
             if About.of_file(path) != about:
                 return None
-            return cls(path, file, Digests.of_metadata(parquet.read_schema(path).metadata))
-        except (OneCacheError, KeyError, json.JSONDecodeError):
+            return cls(path, file, Digests.unpack(store.path(_beside(file)).read_bytes()))
+        except (OneCacheError, OSError, ValueError):
             # whatever it is: all rows are copied
             return None
 
@@ -117,21 +113,21 @@ def copy_table(
     Copied
     """
     key = [one for one in columns if one.attribute.name in about.primary_key]
-    digits = former.digests.digits if former else None
-    now = ask_digests(server, source, key, columns, digits)
+    bits = former.digests.bits if former else None
+    now = ask_digests(server, source, key, columns, bits)
     changed = former.digests.changed(now) if former else set()
     if former is not None and not changed:
         with progress(now.rows, "row", about.class_name, silent) as bar:
             bar.update(now.rows)
         return Copied(former.file, now.rows, 0)
     if former is None or len(changed) > _SOME * max(len(now.buckets), 1):
-        former, changed = None, set(now.buckets)
-    sql = _select(server, source, key, columns, now.digits, changed if former else None)
-    rows = _Rows(about, columns, now)
+        former, changed = None, set()
+    rows = _Rows(server, about, columns, bucket_of(server, key, now.bits))
+    sql = rows.select(source, key, changed if former else None)
     with (
         store.incoming(File(_path(about))) as incoming,
         progress(now.rows, "row", about.class_name, silent) as bar,
-        rows.writer(incoming) as writer,
+        _Writer(incoming, rows.schema) as writer,
     ):
         for batch in _kept(former, changed):
             bar.update(writer.write(batch))
@@ -141,23 +137,14 @@ def copy_table(
             fetched += len(piece)
         writer.close()
         file = incoming.publish()
+    # beside it, so that a question has less to read
+    store.write(_beside(file), now.pack())
     return Copied(file, now.rows, fetched)
 
 
-def _select(
-    server: Server,
-    source: str,
-    key: Sequence[Reading],
-    columns: Sequence[Reading],
-    digits: int,
-    buckets: Collection[str] | None,
-) -> str:
-    bucket = bucket_of(server, key, digits)
-    items = ", ".join([*(one.sql for one in columns), bucket])
-    listed = ", ".join(f"'{name}'" for name in sorted(buckets or ()))
-    where = f" WHERE {bucket} IN ({listed or 'NULL'})" if buckets is not None else ""
-    order = ", ".join(one.sql for one in key)
-    return f"SELECT {items} FROM {source}{where}{f' ORDER BY {order}' if order else ''}"
+def _beside(file: File) -> str:
+    """Name the file with the digests of the rows of another one."""
+    return file.path.removesuffix(".pqt") + ".digests"
 
 
 def _path(about: About) -> str:
@@ -169,66 +156,106 @@ def _path(about: About) -> str:
     return f"{FOLDER}/{schema}/{table}-{now}-{secrets.token_hex(4)}.pqt"
 
 
-def _kept(former: Former | None, changed: Collection[str]) -> Iterator[Any]:
+def _kept(former: Former | None, changed: Collection[int]) -> Iterator[Any]:
     """Give the rows of the last pull that are still true."""
     if former is None:
         return
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
     import pyarrow.compute as pc  # type: ignore[import-untyped]
     from pyarrow import parquet
 
-    names = pa.array(sorted(changed), pa.string())
+    numbers = pa.array(sorted(changed), pa.int32())
     with parquet.ParquetFile(former.path) as file:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
-            gone = pc.is_in(table[BUCKET].cast(pa.string()), value_set=names)
+            gone = pc.is_in(table[BUCKET], value_set=numbers)
             yield table.filter(pc.invert(gone))
 
 
 class _Rows:
-    """Makes batches of rows, and the file that they go into.
+    """Asks for rows, and makes tables of them.
 
     Parameters
     ----------
+    server : Server
+        Where they are.
     about : About
         What the table is.
     columns : sequence of Reading
         How each column is read.
-    digests : Digests
-        The state of all rows.
+    bucket : str
+        SQL for the bucket of a row.
     """
 
-    def __init__(self, about: About, columns: Sequence[Reading], digests: Digests) -> None:
+    def __init__(
+        self, server: Server, about: About, columns: Sequence[Reading], bucket: str
+    ) -> None:
         import pyarrow as pa
 
         self._columns = columns
+        # numbers come as one text of a row: the driver, in Python, takes its time for each value
+        self._packed = [one for one in columns if one.is_number]
+        self._alone = [one for one in columns if not one.is_number]
+        self._bucket = bucket
         fields = [pa.field(one.attribute.name, arrow_type(one.attribute.kind)) for one in columns]
-        self._schema = pa.schema(
-            [*fields, pa.field(BUCKET, pa.string())],
-            metadata={**about.metadata(), **digests.metadata()},
-        )
+        self.schema = pa.schema([*fields, pa.field(BUCKET, pa.int32())], about.metadata())
+
+    def select(self, source: str, key: Sequence[Reading], buckets: Collection[int] | None) -> str:
+        """Give SQL for the rows of some buckets, or of all."""
+        numbers = ", ".join(f"ifnull({one.sql}, '')" for one in self._packed)
+        first = f"concat_ws(',', {numbers}, {self._bucket})" if numbers else self._bucket
+        items = ", ".join([first, *(one.sql for one in self._alone)])
+        listed = ", ".join(map(str, sorted(buckets or ())))
+        where = f" WHERE {self._bucket} IN ({listed})" if buckets is not None else ""
+        order = ", ".join(one.sql for one in key)
+        return f"SELECT {items} FROM {source}{where}{f' ORDER BY {order}' if order else ''}"
 
     def batch(self, rows: Sequence[Sequence[Any]]) -> Any:
         """Give rows of the server as a table."""
         import pyarrow as pa
 
-        *values, buckets = zip(*rows, strict=True)
-        arrays = [as_column(one, some) for one, some in zip(self._columns, values, strict=True)]
-        return pa.table([*arrays, pa.array(buckets, pa.string())], schema=self._schema)
+        first, *values = zip(*rows, strict=True)
+        found = self._numbers(first) if self._packed else {BUCKET: pa.array(first, pa.int32())}
+        for one, some in zip(self._alone, values, strict=True):
+            found[one.attribute.name] = as_column(one, some)
+        return pa.table([found[name] for name in self.schema.names], schema=self.schema)
 
-    def writer(self, incoming: Incoming) -> _Writer:
-        """Open the file."""
-        return _Writer(incoming, self._schema)
+    def _numbers(self, texts: Sequence[Any]) -> dict[str, Any]:
+        """Read rows of numbers and commas."""
+        import pyarrow as pa
+        from pyarrow import csv
+
+        kinds = {
+            one.attribute.name: pa.float32() if one.is_single else arrow_type(one.attribute.kind)
+            for one in self._packed
+        }
+        lines = "\n".join(text if isinstance(text, str) else text.decode() for text in texts)
+        table = csv.read_csv(
+            io.BytesIO(lines.encode()),
+            csv.ReadOptions(use_threads=False, column_names=[*kinds, BUCKET]),
+            csv.ParseOptions(quote_char=False),
+            csv.ConvertOptions(column_types={**kinds, BUCKET: pa.int32()}, null_values=[""]),
+        )
+        found = {one.attribute.name: typed(one, table[one.attribute.name]) for one in self._packed}
+        return {**found, BUCKET: table[BUCKET]}
 
 
 class _Writer:
     """A Parquet file on its way into the store; a context manager."""
 
     def __init__(self, incoming: Incoming, schema: Any) -> None:
+        import pyarrow as pa
         from pyarrow import parquet
 
         self._schema = schema
-        self._file = parquet.ParquetWriter(_Sink(incoming), schema, compression="zstd")
+        # what is packed already, or is noise, gets no smaller
+        small = [one.name for one in schema if not pa.types.is_binary(one.type)]
+        self._file = parquet.ParquetWriter(
+            _Sink(incoming),
+            schema,
+            compression={one.name: "zstd" if one.name in small else "none" for one in schema},
+            use_dictionary=small,
+        )
 
     def __enter__(self) -> _Writer:
         return self

@@ -1,24 +1,23 @@
 """Which rows changed: digests of all rows, computed by the server, a number for each bucket.
 
 Rows fall into buckets by the hash of their key. Of each bucket the server gives the number of
-rows and two sums over the hashes of the rows; where these are as they were, no row was added,
-changed or removed. So a changed row costs its bucket, and an unchanged table a few kilobytes.
+rows and the sum of their hashes, of 60 bits or more; where these are as they were, no row was
+added, changed or removed. So a changed row costs its bucket, an unchanged table some kilobytes.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from one_cache.datajoint.columns import Reading
 from one_cache.datajoint.server import Server
 
-_KEY = b"one_cache_digests"
 _PER_BUCKET = 4  # rows, as long as there are not more than the most buckets
-_MOST = 3  # hex digits of the name of a bucket: 4096 buckets
+_FEWEST, _MOST = 4, 12  # bits of the number of a bucket
 
 
 @dataclass(frozen=True)
@@ -27,40 +26,47 @@ class Digests:
 
     Attributes
     ----------
-    digits : int
-        Hex digits of the name of a bucket.
+    bits : int
+        Of the number of a bucket.
     buckets : mapping of str to str
-        By bucket: number of rows, and two sums.
+        By bucket: number of rows, and the sum.
     rows : int
         How many there are.
     widest : int
         Bytes of the arrays in the largest row.
     """
 
-    digits: int
+    bits: int
     buckets: Mapping[str, str]
     rows: int
     widest: int = 0
 
-    def changed(self, now: Digests) -> set[str]:
+    def changed(self, now: Digests) -> set[int]:
         """Give the buckets that are not the same now, those that vanished among them."""
         names = {*self.buckets, *now.buckets}
-        return {name for name in names if self.buckets.get(name) != now.buckets.get(name)}
+        return {int(name) for name in names if self.buckets.get(name) != now.buckets.get(name)}
 
-    def metadata(self) -> dict[bytes, bytes]:
-        """Give what is written into the file."""
-        value = {"digits": self.digits, "rows": self.rows, "buckets": dict(self.buckets)}
-        return {_KEY: json.dumps(value, separators=(",", ":")).encode()}
+    def pack(self) -> bytes:
+        """Write them; `unpack` reads them back."""
+        return zlib.compress(json.dumps(asdict(self)).encode())
 
     @classmethod
-    def of_metadata(cls, metadata: Mapping[bytes, bytes]) -> Digests:
-        """Read what `metadata` gave."""
-        found: dict[str, Any] = json.loads(metadata[_KEY])
-        return cls(found["digits"], found["buckets"], found["rows"])
+    def unpack(cls, data: bytes) -> Digests:
+        """Read what `pack` wrote.
+
+        Raises
+        ------
+        ValueError
+            It is something else.
+        """
+        try:
+            return cls(**json.loads(zlib.decompress(data)))
+        except (zlib.error, TypeError) as error:
+            raise ValueError(f"no digests: {error}") from error
 
 
-def bucket_of(server: Server, key: Sequence[Reading], digits: int) -> str:
-    """Give SQL for the bucket of a row.
+def bucket_of(server: Server, key: Sequence[Reading], bits: int) -> str:
+    """Give SQL for the number of the bucket of a row.
 
     Parameters
     ----------
@@ -68,14 +74,15 @@ def bucket_of(server: Server, key: Sequence[Reading], digits: int) -> str:
         Whose SQL.
     key : sequence of Reading
         The primary key.
-    digits : int
-        Hex digits.
+    bits : int
+        Of the number.
 
     Returns
     -------
     str
     """
-    return f"left(md5({_all(server, key)}), {digits})"
+    function = "hashtext" if server.is_postgres else "crc32"
+    return f"({function}({_all(server, key)}) & {2**bits - 1})"
 
 
 def ask_digests(
@@ -83,7 +90,7 @@ def ask_digests(
     source: str,
     key: Sequence[Reading],
     columns: Sequence[Reading],
-    digits: int | None = None,
+    bits: int | None = None,
 ) -> Digests:
     """Ask for the state of all rows.
 
@@ -95,44 +102,42 @@ def ask_digests(
         SQL for the rows, to stand after FROM; they are called ``t``.
     key, columns : sequence of Reading
         The primary key, and all columns.
-    digits : int, optional
-        Hex digits of the buckets of another state, which this one is to be compared with.
+    bits : int, optional
+        As of another state, which this one is to be compared with.
 
     Returns
     -------
     Digests
     """
-    if digits is None:
+    if bits is None:
         rows = int(server.ask(f"SELECT count(*) FROM {source}")[0][0])
-        digits = max(1, min(_MOST, math.ceil(math.log(max(rows / _PER_BUCKET, 1), 16))))
+        bits = math.ceil(math.log2(max(rows / _PER_BUCKET, 1)))
+        bits = max(_FEWEST, min(_MOST, bits))
     octets = " + ".join(f"coalesce({one.octets}, 0)" for one in columns if one.octets) or "0"
-    inner = (
-        f"SELECT {bucket_of(server, key, digits)} AS b, md5({_all(server, columns)}) AS h, "
-        f"{octets} AS o FROM {source}"
+    found = server.ask(
+        f"SELECT {bucket_of(server, key, bits)}, count(*), sum({_number(server, columns)}), "
+        f"max({octets}) FROM {source} GROUP BY 1"
     )
-    sums = ", ".join(f"sum({_number(server, start)})" for start in (1, 16))
-    found = server.ask(f"SELECT b, count(*), {sums}, max(o) FROM ({inner}) AS d GROUP BY b")
     return Digests(
-        digits,
-        {str(row[0]): f"{row[1]} {int(row[2]):x} {int(row[3]):x}" for row in found},
+        bits,
+        {str(row[0]): f"{row[1]} {int(row[2]):x}" for row in found},
         sum(int(row[1]) for row in found),
-        max((int(row[4]) for row in found), default=0),
+        max((int(row[3]) for row in found), default=0),
     )
 
 
 def _all(server: Server, readings: Sequence[Reading]) -> str:
     """Give SQL for a text of all values, which is another one when any value is."""
-    # a hash of each, so that no value can look like the end of the one before
-    parts = [f"coalesce(md5({one.digest}), '-')" for one in readings]
-    if not parts:
-        return "''"
+    parts = [one.digest for one in readings] or ["''"]
     # one function has a hundred arguments at most, the other server no such operator
-    return f"({' || '.join(parts)})" if server.is_postgres else f"concat({', '.join(parts)})"
-
-
-def _number(server: Server, start: int) -> str:
-    """Give SQL for fifteen hex digits of a hash as a number."""
-    piece = f"substring(h, {start}, 15)"
     if server.is_postgres:
-        return f"('x' || {piece})::bit(60)::bigint"
-    return f"cast(conv({piece}, 16, 10) AS unsigned)"
+        return " || ',' || ".join(parts)
+    return f"concat_ws(',', {', '.join(parts)})"
+
+
+def _number(server: Server, columns: Sequence[Reading]) -> str:
+    """Give SQL for a hash of a row as a number."""
+    text = _all(server, columns)
+    if server.is_postgres:
+        return f"hashtextextended({text}, 0)"
+    return f"cast(conv(left(md5({text}), 15), 16, 10) as unsigned)"

@@ -378,7 +378,7 @@ class Mirror:
             path = self.cache.store.path(row.path)
             is_altered = path.is_file() and About.of_file(path) != one.about
             return ("altered" if is_altered else "behind"), count
-        now = ask_digests(server, row.source or one.source, key, columns, former.digests.digits)
+        now = ask_digests(server, row.source or one.source, key, columns, former.digests.bits)
         return ("behind" if former.digests.changed(now) else "current"), now.rows
 
     # -- the connection --------------------------------------------------------------------

@@ -47,7 +47,7 @@ _ALTERED = (
     "unknown column",
     "is not defined",
 )
-_PIECE = 16 << 20  # bytes of arrays that are held at once
+_PIECE = 4 << 20  # bytes of arrays that are held at once
 _ROWS = 8192
 
 

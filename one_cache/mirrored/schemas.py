@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -26,6 +27,7 @@ from one_cache.recorder import Entry, moment
 from one_cache.records import File
 from one_cache.relation import Column, Heading, Relation, Table
 from one_cache.relation.source import Query, new_token
+from one_cache.tables.files import SUFFIX
 from one_cache.tables.schema import literal, quoted
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class Schema:
     def __init__(self, cache: Desk, name: str) -> None:
         self._cache = cache
         self._name = name
+        self._seen: tuple[object, list[Row]] = (None, [])
         self._made: dict[str, tuple[object, MirroredRelation]] = {}
 
     @property
@@ -101,7 +104,7 @@ class Schema:
         return self[name]
 
     def __getitem__(self, name: str) -> MirroredRelation:
-        rows = rows_of(self._cache, self._name)
+        rows = self._all()
         return self._relation(self._row(name, rows), rows)
 
     def __iter__(self) -> Iterator[str]:
@@ -140,7 +143,19 @@ class Schema:
     # -- one table -------------------------------------------------------------------------
 
     def _here(self) -> list[Row]:
-        return [row for row in rows_of(self._cache, self._name) if not row.state]
+        return [row for row in self._all() if not row.state]
+
+    def _all(self) -> list[Row]:
+        """Give the rows of the access table, read again when it is another one."""
+        tables = self._cache.tables
+        stamp = None
+        if tables.folder is not None and not tables.dirty:
+            with contextlib.suppress(OSError):
+                found = os.stat(tables.folder / f"{TABLE}{SUFFIX}")
+                stamp = (id(tables), found.st_mtime_ns, found.st_ino, found.st_size)
+        if stamp is None or stamp != self._seen[0]:
+            self._seen = (stamp, rows_of(self._cache, self._name))
+        return self._seen[1]
 
     def _row(self, name: str, rows: list[Row]) -> Row:
         """Find a table by the name of its class, or its own."""

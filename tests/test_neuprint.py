@@ -443,6 +443,7 @@ def test_answers_of_a_killed_process_are_found(server, tmp_path):
     assert client_of(server, tmp_path, "fixed").fetch_custom(calls.TYPES).shape == (1, 2)
     row = row_of(client.cache, calls.TYPES)
     assert row["query"] == calls.TYPES
+    assert row["raw"] == f"    {calls.TYPES}"
     assert '"one_cache"' in row["versions"]
 
 

@@ -248,16 +248,22 @@ class Holdings:
         file = File(path, size=len(data), hash=digest)
         if self.cache.store.state(file) is not FileState.GOOD:
             self.cache.store.write(path, data, algorithm="sha256")
-        more = {"function": function, "raw": query.raw}
         about.update(rows=len(answer.rows), status=answer.status, columns=list(answer.columns))
-        return self._add(about, file, now(), more)
+        return self._add(about, file, now(), raw=query.raw, function=function)
 
     def _add(
-        self, about: Mapping[str, Any], file: File, asked_at: str, more: Mapping[str, Any]
+        self,
+        about: Mapping[str, Any],
+        file: File,
+        asked_at: str,
+        *,
+        raw: str,
+        function: str = "",
     ) -> Kept:
         row = {
             **about,
-            **more,
+            "function": function,
+            "raw": raw,
             "columns": json.dumps(about["columns"]),
             "path": file.path,
             "size": file.size,
@@ -278,18 +284,17 @@ class Holdings:
             digest = self.cache.store.digest(path, "sha256")
             if name != f"{query.id}-{digest[:12]}.pqt":
                 continue  # being written, or damaged
-            size = self.cache.store.path(path).stat().st_size
-            return self._add(*self._told(query, File(path, size=size, hash=digest)))
+            return self._adopt(query, path, digest)
         return None
 
-    def _told(
-        self, query: Query, file: File
-    ) -> tuple[Mapping[str, Any], File, str, Mapping[str, Any]]:
-        """Give the row that a file tells of itself; the text as it was sent is not in it."""
-        place = self.cache.store.path(file.path)
-        modified = dt.datetime.fromtimestamp(place.stat().st_mtime, dt.timezone.utc)
-        more = {"function": "", "raw": query.text}
-        return read_about(place), file, modified.isoformat(timespec="seconds"), more
+    def _adopt(self, query: Query, path: str, digest: str) -> Kept:
+        """Make again the row that a file tells of itself; who asked for it is not in it."""
+        place = self.cache.store.path(path)
+        stat = place.stat()
+        written = dt.datetime.fromtimestamp(stat.st_mtime, dt.timezone.utc)
+        file = File(path, size=stat.st_size, hash=digest)
+        asked_at = written.isoformat(timespec="seconds")
+        return self._add(read_about(place), file, asked_at, raw=query.raw)
 
     # -- the record ------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ from one_cache.ecephys import (
 )
 from one_cache.ecephys.folder.layout import manifest_text
 from one_cache.errors import (
+    CacheWarning,
     HashMismatch,
     InvalidArgument,
     ManifestError,
@@ -384,3 +385,54 @@ def test_the_tables_answer_questions_in_sql(filled):
         "JOIN ecephys_sessions s ON s.id = p.ecephys_session_id GROUP BY 1 ORDER BY 1"
     )
     assert rows == [{"sex": "F", "n": 2}, {"sex": "M", "n": 4}]
+
+
+# -- careless calls ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"fetch_tries": -1}, "fetch_tries is a number of tries"),
+        ({"fetch_tries": "2"}, "fetch_tries is a number of tries"),
+        ({"timeout": 0}, "timeout is a number of seconds"),
+        ({"timeout": "1"}, "timeout is a number of seconds"),
+    ],
+)
+def test_limits_that_are_none_are_refused_at_once(allen, tmp_path, options, said):
+    with pytest.raises(InvalidArgument, match=said):
+        opened(allen, tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_host_is_a_name_and_a_manifest_is_a_file(allen, tmp_path):
+    with pytest.raises(InvalidArgument, match=r"api\.brain-map\.org"):
+        EcephysProjectCache.from_warehouse("http", f"http://{allen.host}", manifest=tmp_path / "m")
+    with pytest.raises(ManifestError, match="is a folder; name the manifest in it"):
+        EcephysProjectCache.from_warehouse("http", allen.host, manifest=tmp_path)
+
+
+def test_one_column_may_be_suppressed_by_its_name(filled):
+    cache = dead(filled)
+    assert set(cache.get_session_table([])) - set(cache.get_session_table("sex")) == {"sex"}
+    with pytest.raises(KeyError, match="'sex' is suppressed"):
+        cache.get_all_sexes(suppress="sex")
+
+
+def test_a_limit_is_a_number(filled):
+    with pytest.raises(InvalidArgument, match="must be a number or None, got nan"):
+        dead(filled).get_units(amplitude_cutoff_maximum=float("nan"))
+
+
+def test_wrong_bins_stimuli_and_channels_are_named(filled):
+    with dead(filled).get_session_data(SESSION) as session:
+        ids, units = session.stimulus_presentations.index[:2], session.units.index[:1]
+        for bins in ([], "abc", None, [[0, 1]], [0, float("nan")]):
+            with pytest.raises(InvalidArgument, match="bin_edges"):
+                session.presentationwise_spike_counts(bins, ids, units)
+        with pytest.warns(
+            CacheWarning, match="no stimulus 'flash' was shown. Did you mean 'flashes'"
+        ):
+            assert session.get_stimulus_table("flash").empty
+        with pytest.raises(KeyError, match="7: not among the .* channels"):
+            session.channel_structure_intervals([7])

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
         write_metrics_csv,
     )
     from one_cache.ecephys.folder.layout import ManifestVersionError
-    from one_cache.ecephys.missing import MissingData, NotInSession, UnknownProbe
+    from one_cache.ecephys.missing import (
+        ColumnSuppressed,
+        MissingData,
+        NotInSession,
+        UnknownProbe,
+    )
     from one_cache.ecephys.project.cache import EcephysProjectCache
     from one_cache.ecephys.project.joins import count_owned, get_grouped_uniques
     from one_cache.ecephys.releases.project import OutdatedManifestWarning
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from one_cache.ecephys.source.warehouse import Warehouse
 
 _WHERE = {
+    "ColumnSuppressed": "missing",
     "DbCredentials": "source.lims",
     "EcephysProjectCache": "project.cache",
     "EcephysSession": "session.session",
@@ -71,6 +77,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "ColumnSuppressed",
     "DbCredentials",
     "EcephysProjectCache",
     "EcephysSession",

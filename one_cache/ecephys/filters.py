@@ -109,6 +109,9 @@ class UnitFilter:
 
 def _number(name: str, value: Any) -> float:
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError) as error:
         raise InvalidArgument(f"{name} must be a number or None, got {value!r}") from error
+    if math.isnan(number):
+        raise InvalidArgument(f"{name} must be a number or None, got {value!r}")
+    return number

@@ -13,5 +13,9 @@ class UnknownProbe(InvalidArgument, KeyError):
     """No probe of that number, or no LFP file of it."""
 
 
+class ColumnSuppressed(InvalidArgument, KeyError):
+    """The column that a call lists was suppressed by the same call."""
+
+
 class NotInSession(InvalidArgument, KeyError):
-    """A session has no unit or presentation of that number."""
+    """A session has no unit, channel or presentation of that number."""

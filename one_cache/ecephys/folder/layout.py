@@ -174,6 +174,11 @@ class Disk:
             "Restore it, or move it away: it is then written anew, and the files beside it are "
             "used as they are"
         )
+        if self.manifest.is_dir():
+            raise ManifestError(
+                f"{self.manifest} is a folder; name the manifest in it, for instance "
+                f"{self.manifest / DEFAULT_NAME}"
+            )
         try:
             value = json.loads(self.manifest.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

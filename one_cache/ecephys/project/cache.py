@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from one_cache.ecephys.project.joined import SESSION
 from one_cache.ecephys.project.tables import ProjectTables, id_of
 from one_cache.ecephys.source.lims import Lims
 from one_cache.ecephys.source.warehouse import Warehouse
+from one_cache.errors import InvalidArgument
 from one_cache.manifest import FILE_NAME, Manifest, TablePin, now
 from one_cache.tables import Tables
 
@@ -89,6 +91,7 @@ class EcephysProjectCache(ProjectTables):
         timeout: float = 30.0,
         silent: bool = False,
     ) -> None:
+        _check(fetch_tries, timeout)
         self.fetch_api = fetch_api or Warehouse.default(tries=fetch_tries, timeout=timeout)
         self.fetch_tries = fetch_tries
         self.stream_writer = stream_writer
@@ -140,6 +143,7 @@ class EcephysProjectCache(ProjectTables):
         EcephysProjectCache
         """
         where = (scheme, host) if scheme and host else ()
+        _check(fetch_tries, timeout)
         api = Warehouse.default(*where, tries=fetch_tries, timeout=timeout)
         return cls(
             api,
@@ -183,6 +187,7 @@ class EcephysProjectCache(ProjectTables):
             Nothing has been contacted yet.
         """
         where = {"scheme": scheme, "host": host} if scheme and host else {}
+        _check(fetch_tries, timeout)
         api = Lims.default(lims_credentials, **where, timeout=timeout)
         return cls(
             api,
@@ -348,6 +353,13 @@ class EcephysProjectCache(ProjectTables):
             "left_right_ccf_coordinate",
         ]
         return channels.loc[channels[SESSION] == session_id, columns]
+
+
+def _check(fetch_tries: Any, timeout: Any) -> None:
+    if not isinstance(fetch_tries, Integral) or fetch_tries < 0:
+        raise InvalidArgument(f"fetch_tries is a number of tries, 0 for none, got {fetch_tries!r}")
+    if not isinstance(timeout, Real) or not float(timeout) > 0:
+        raise InvalidArgument(f"timeout is a number of seconds above 0, got {timeout!r}")
 
 
 def _pinned_copy(folder: Path, copy: Path) -> Path:

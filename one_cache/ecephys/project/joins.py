@@ -197,7 +197,7 @@ def shown(frame: pd.DataFrame, suppress: Iterable[str] | None, usual: Iterable[s
     ----------
     frame : pandas.DataFrame
         All columns.
-    suppress : iterable of str, optional
+    suppress : str or iterable of str, optional
         Left out, as far as they are there; `usual` when None.
     usual : iterable of str
         Left out when the call says nothing.
@@ -206,5 +206,6 @@ def shown(frame: pd.DataFrame, suppress: Iterable[str] | None, usual: Iterable[s
     -------
     pandas.DataFrame
     """
-    names = list(usual if suppress is None else suppress)
+    wanted = usual if suppress is None else suppress
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
     return frame.drop(columns=names, errors="ignore")

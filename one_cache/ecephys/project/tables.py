@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from one_cache.ecephys.filters import UnitFilter
 from one_cache.ecephys.folder.formats import UNIT_ID
+from one_cache.ecephys.missing import ColumnSuppressed
 from one_cache.ecephys.project.base import ProjectBase
 from one_cache.ecephys.project.joined import SESSION
 from one_cache.ecephys.project.joins import shown
@@ -197,7 +198,10 @@ class ProjectTables(ProjectBase):
     def _distinct(
         self, column: str, table: Callable[..., pd.DataFrame], options: Mapping[str, Any]
     ) -> list[Any]:
-        values: list[Any] = table(**options)[column].unique().tolist()
+        frame = table(**options)
+        if column not in frame.columns:
+            raise ColumnSuppressed(f"{column!r} is suppressed, and would be listed")
+        values: list[Any] = frame[column].unique().tolist()
         return values
 
 

@@ -192,7 +192,7 @@ class Recordings(SessionFile):
         CacheWarning
             The channels are of several probes.
         """
-        table = self.channels.loc[list(channel_ids)]
+        table = picked(self.channels, channel_ids, "channels")
         if table["probe_id"].nunique() > 1:
             warnings.warn(
                 "Calculating structure boundaries across channels from multiple probes.",

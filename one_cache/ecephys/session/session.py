@@ -92,7 +92,7 @@ class EcephysSession(Surroundings):
 
         presentations = self._presentations_of(stimulus_presentation_ids)
         units = self._units_of(unit_ids)
-        edges = np.asarray(bin_edges)
+        edges = spikes.edges_of(bin_edges)
         if binarize:
             spikes.warn_of_wide_bins(edges, large_bin_size_threshold)
         domain = spikes.time_domain(

@@ -114,6 +114,39 @@ def histogram(
     return counts
 
 
+def edges_of(bin_edges: Any) -> npt.NDArray[Any]:
+    """Read the edges of bins.
+
+    Parameters
+    ----------
+    bin_edges : array-like
+        (bins + 1,) s.
+
+    Returns
+    -------
+    numpy.ndarray
+        The same.
+
+    Raises
+    ------
+    InvalidArgument
+        They are no list of numbers.
+
+    Examples
+    --------
+    >>> edges_of([0, 0.1]).tolist()
+    [0.0, 0.1]
+    """
+    import numpy as np
+
+    edges = np.asarray(bin_edges)
+    if edges.ndim != 1 or not edges.size or edges.dtype.kind not in "iuf":
+        raise InvalidArgument(f"bin_edges are a list of numbers (s), got {bin_edges!r}")
+    if np.isnan(edges).any():
+        raise InvalidArgument("bin_edges hold NaN")
+    return edges
+
+
 def warn_of_wide_bins(edges: npt.NDArray[Any], threshold: float) -> None:
     """Say that counting a spike or none loses much in wide bins.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from one_cache.ecephys.session import gaze, presentations, stimuli
 from one_cache.ecephys.session.recordings import Recordings, picked
+from one_cache.errors import CacheWarning, near_misses
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -81,9 +83,22 @@ class Surroundings(Recordings):
         -------
         pandas.DataFrame
             Index ``stimulus_presentation_id``.
+
+        Warns
+        -----
+        CacheWarning
+            One of the stimuli was not shown.
         """
         table = self._presentations[0]
-        names = self.stimulus_names if stimulus_names is None else _listed(stimulus_names)
+        known = self.stimulus_names
+        names = known if stimulus_names is None else _listed(stimulus_names)
+        for name in names:
+            if name not in known:
+                warnings.warn(
+                    f"no stimulus {name!r} was shown.{near_misses(str(name), known)}",
+                    CacheWarning,
+                    stacklevel=2,
+                )
         table = table[table["stimulus_name"].isin(names)]
         if not include_detailed_parameters:
             table = self._without_details(table)

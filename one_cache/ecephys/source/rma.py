@@ -92,6 +92,8 @@ class Rma:
         tries: int = 2,
         timeout: float = 30.0,
     ) -> None:
+        if "/" in host:
+            raise InvalidArgument(f"the host is a name such as {HOST!r}, got {host!r}")
         self.remote = HttpRemote(f"{scheme}://{host}", timeout=timeout)
         self.tries = max(1, tries)
         self.timeout = timeout

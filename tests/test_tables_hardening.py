@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -192,6 +193,28 @@ def test_threads_ask_while_others_add_and_save(tmp_path: Path) -> None:
         assert all(task.result(60) for task in tasks)
     tables.save()
     assert Tables.open(tmp_path).count("datasets") == 100 + len(added)
+
+
+@pytest.mark.parametrize("ask", ["datasets", "datasets_of", "by_id", "sessions_with"])
+def test_what_is_saved_while_it_is_asked_for_is_never_missing(tmp_path: Path, ask: str) -> None:
+    tables = Tables.open(filled(tmp_path), silent=True)
+    one = dataset(EIDS[0], "more")
+    tables.add("datasets", [one])
+    questions: dict[str, Callable[[], bool]] = {
+        "datasets": lambda: tables.datasets([one.id]) == [one],
+        "datasets_of": lambda: one in tables.datasets_of(EIDS[0]),
+        "by_id": lambda: list(tables.by_id("datasets", [one.id])) == [one.id],
+        "sessions_with": lambda: bool(tables.sessions_with([["more.x.npy"]], eids=[EIDS[0]])),
+    }
+    assert questions[ask]()
+    tables.add("datasets", [one])
+    with ThreadPoolExecutor(1) as pool:
+        with tables._shelf.lock:
+            # it looks at the files, or waits for the lock; then all goes from memory to the file
+            answer = pool.submit(questions[ask])
+            time.sleep(0.3)
+            tables.save()
+        assert answer.result(60)
 
 
 # -- kills and full disks ----------------------------------------------------------------------

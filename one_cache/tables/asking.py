@@ -66,8 +66,9 @@ class Asking:
 
     def count(self, name: str) -> int:
         """Count the rows of a table."""
+        alone = not self._shelf.memory.rows(name)
         file = self._shelf.current().files.get(name)
-        if file is not None and not self._shelf.memory.rows(name):
+        if file is not None and alone:
             return file.count
         return int(self._shelf.ask(f"SELECT count(*) FROM {quoted(name)}")[1][0][0])
 
@@ -128,8 +129,9 @@ class Asking:
         >>> tables.by_id("insertions", ["a", "b"])
         {'a': {'id': 'a', 'name': 'probe00'}}
         """
-        edition = self._shelf.current()
         with self._shelf.lock:
+            # together: what is saved goes from one to the other
+            edition = self._shelf.current()
             found = {one: dict(row) for one, row in self._shelf.memory.by_id(name, ids).items()}
         rest = [one for one in ids if one not in found]
         file, direct = edition.files.get(name), edition.direct.get(name)
@@ -250,8 +252,9 @@ class Asking:
 
     def datasets_of(self, eid: str) -> list[Dataset]:
         """Give all datasets of a session, sorted by relative path."""
-        edition = self._shelf.current()
         with self._shelf.lock:
+            # together: what is saved goes from one to the other
+            edition = self._shelf.current()
             if self._answered is not edition:
                 self._answers.clear()
                 self._answered = edition
@@ -347,8 +350,9 @@ class Asking:
         self, name: str, ids: Sequence[str], record: Callable[[Row], Record]
     ) -> list[Record]:
         """Give the records of these ids, in their order."""
-        edition = self._shelf.current()
         with self._shelf.lock:
+            # together: what is saved goes from one to the other
+            edition = self._shelf.current()
             found = self._shelf.memory.by_id(name, ids)
         rest = [one for one in dict.fromkeys(ids) if one not in found]
         direct = edition.direct.get(name)

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from one_cache.records import QC, Session
+from one_cache.tables.memory import Row
 from one_cache.tables.rowfile import LARGE, RowFile
 from one_cache.tables.rows import named, session_of
 from one_cache.tables.schema import LAYOUTS, QC_NAMES, quoted
@@ -137,9 +138,13 @@ def sessions_with(
     shelf: Shelf, requirements: Requirements, qc_at_most: QC, eids: Collection[str] | None
 ) -> list[str]:
     """Give the sessions with these datasets; see `Tables.sessions_with`. In no order."""
-    direct = shelf.current().direct.get("datasets")
-    if eids is not None and len(eids) <= FEW and direct is not None:
-        return _with_few(shelf, direct, requirements, qc_at_most, eids)
+    if eids is not None and len(eids) <= FEW:
+        with shelf.lock:
+            # together: what is saved goes from one to the other
+            direct = shelf.current().direct.get("datasets")
+            fresh = {eid: shelf.memory.of_session(eid) for eid in eids}
+        if direct is not None:
+            return _with_few(direct, fresh, requirements, qc_at_most)
     sql, values = _eids_sql(shelf, requirements, qc_at_most, eids)
     return [row[0] for row in shelf.ask(sql, values)[1]]
 
@@ -174,9 +179,10 @@ def find(
 
 def _meeting(shelf: Shelf, terms: Terms) -> list[Session]:
     """Give the sessions that meet the terms about themselves, newest first."""
+    # in this order: what is saved goes from the one to the other
+    alone = not shelf.memory.rows("sessions")
     edition = shelf.current()
     file, direct = edition.files.get("sessions"), edition.direct.get("sessions")
-    alone = not shelf.memory.rows("sessions")
     if alone and terms and direct is not None and direct.count <= _SCANNED:
         days = (terms.first, terms.last)
         rows = direct.matching(terms.texts, numbers=terms.numbers, days=days)
@@ -220,8 +226,9 @@ def _eids_sql(
 
 def distinct(shelf: Shelf, table: str, column: str) -> list[Any]:
     """See :meth:`one_cache.tables.Tables.distinct`."""
+    alone = not shelf.memory.rows(table)
     direct = shelf.current().direct.get(table)
-    if direct is not None and not shelf.memory.rows(table):
+    if direct is not None and alone:
         known = direct.distinct(column)
         if known is not None:
             return known
@@ -234,17 +241,16 @@ def distinct(shelf: Shelf, table: str, column: str) -> list[Any]:
 
 
 def _with_few(
-    shelf: Shelf,
     direct: RowFile,
+    fresh: Mapping[str, Sequence[Row]],
     requirements: Requirements,
     qc_at_most: QC,
-    eids: Collection[str],
 ) -> list[str]:
+    """Choose among sessions, each given with its new rows."""
     good, wanted = set(good_levels(qc_at_most)), [set(names) for names in requirements]
     found = []
-    for eid in set(eids):
-        with shelf.lock:
-            new = {row["id"]: row for row in shelf.memory.of_session(eid)}
+    for eid, added in fresh.items():
+        new = {row["id"]: row for row in added}
         rows = direct.of_session(eid, ["rel_path", "exists", "qc", "id"])
         paths = {row[0] for row in rows if row[1] and row[2] in good and row[3] not in new}
         paths |= {row["rel_path"] for row in new.values() if row["exists"] and row["qc"] in good}

@@ -153,15 +153,21 @@ def ecephys_stage(request, tmp_path):
 
 def pipeline_stage(request, tmp_path):
     pytest.importorskip("datajoint", reason="datajoint is not installed")
-    from datajoint_pipeline import login, reference
+    from datajoint_pipeline import PORTS, login, reference
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found, made = vars(login("mysql")), reference("mysql")
     request.getfixturevalue("closing").callback(made.drop)
     options = ", ".join(f"{name}={value!r}" for name, value in {**found, "use_tls": False}.items())
+    host, port = found["host"], found["port"]
     return Stage(
-        {}, {'host="db.lab.org", backend="mysql"': options, "u24_trial": made.names["trial"]}
+        {},
+        {
+            'host="db.lab.org", backend="mysql"': options,
+            f"host='db.lab.org', port={PORTS['mysql']}": f"host={host!r}, port={port}",
+            **{f"u24_{name}": full for name, full in made.names.items()},
+        },
     )
 
 
@@ -196,6 +202,7 @@ STAGES = {
     "ecephys.md": ecephys_stage,
     "moving-allen": ecephys_stage,
     "moving-neuprint": neuprint_stage,
+    "datajoint.md": pipeline_stage,
     "moving-datajoint": pipeline_stage,
 }
 

@@ -3,6 +3,7 @@
 ::
 
     projects   the projects, their tables and files by what they are
+    shapes     how those tables are shown
     project    a project: which releases there are, and which is in use
     holdings   the files of releases in a folder
     manifest   the manifest of a release, and what changed between two

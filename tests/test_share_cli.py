@@ -13,6 +13,7 @@ import pytest
 from one_cache import ONE, Cache
 from one_cache.cli import main
 from one_cache.recorder import read_record
+from one_cache.serve import DataServer
 
 PLACE = "KS014/2024-02-07/001"
 
@@ -124,6 +125,15 @@ def test_differences_are_listed(run, cache, tmp_path, lab):
     status, out, _ = run("diff", cache.record, lab, "--json")
     assert json.loads(out)[0]["kind"] == "revised"
     assert run("diff", cache.record, tmp_path / "nothing")[0] == 2
+
+
+def test_a_server_that_asks_for_a_token_is_compared_with_it(run, lab, monkeypatch):
+    with DataServer(lab, token="secret") as closed:
+        status, _, err = run("diff", lab, closed.url, "--quiet")
+        assert status == 1
+        assert "Forbidden" in err
+        monkeypatch.setenv("ONE_CACHE_TOKEN", "secret")
+        assert run("diff", lab, closed.url, "--quiet") == (0, "", "no difference\n")
 
 
 def test_what_is_outdated_is_listed(run, cache):

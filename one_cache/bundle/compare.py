@@ -69,15 +69,15 @@ class _Side:
     entries: Sequence[Entry] | None = None
 
 
-def diff(before: str | Path, after: str | Path, *, silent: bool = False) -> Diff:
+def diff(before: str | Path | Remote, after: str | Path | Remote, *, silent: bool = False) -> Diff:
     """Compare two sets of tables, releases, bundles or records.
 
     Parameters
     ----------
-    before, after : path-like
-        Each a folder with tables, a manifest, a bundle, a record, or the address of a remote
-        that carries tables. Beside a record, of tables only the datasets of that record count
-        and their later revisions.
+    before, after : path-like or Remote
+        Each a folder with tables, a manifest, a bundle, a record, or a remote that carries
+        tables, or its address where it needs no credentials. Beside a record, of tables only
+        the datasets of that record count and their later revisions.
     silent : bool
         No progress bar while tables are fetched.
 
@@ -132,12 +132,19 @@ def diff(before: str | Path, after: str | Path, *, silent: bool = False) -> Diff
 # -- what is compared --------------------------------------------------------------------------
 
 
-def _open(stack: contextlib.ExitStack, name: str | Path, *, silent: bool) -> _Side:
-    path = Path(name).expanduser()
-    if "://" in str(name) or (path.is_file() and path.suffix.lower() == ".zip"):
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        _fetch_tables(connect(str(name)), folder, silent=silent)
-        return _tables(folder)
+def _open(stack: contextlib.ExitStack, name: str | Path | Remote, *, silent: bool) -> _Side:
+    if isinstance(name, (str, Path)):
+        path = Path(name).expanduser()
+        if "://" not in str(name) and not (path.is_file() and path.suffix.lower() == ".zip"):
+            return _read(path)
+        name = connect(str(name))
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    files = [listing.file for listing in name.tables()]
+    fetch(files, name, Store(folder), silent=silent)
+    return _tables(folder)
+
+
+def _read(path: Path) -> _Side:
     if path.is_dir():
         return _tables(path)
     if path.name == FILE_NAME and path.is_file():
@@ -167,16 +174,8 @@ def _tables(folder: Path) -> _Side:
     return _Side({file.name: file for file in found if file is not None})
 
 
-def _fetch_tables(remote: Remote, folder: Path, *, silent: bool) -> None:
-    files = [listing.file for listing in remote.tables()]
-    fetch(files, remote, Store(folder), silent=silent)
-
-
 def _register(connection: duckdb.DuckDBPyConnection, name: str, side: _Side) -> None:
     """Let a side be asked as a view of datasets and one of sessions, in one form."""
-    if side.entries is not None:
-        connection.register(f"{name}_entries", _as_arrow(side.entries))
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_entries")
     if "datasets" in side.files:
         connection.execute(
             f"CREATE VIEW {name} AS SELECT id::VARCHAR AS id, coalesce(eid::VARCHAR, '') AS eid, "
@@ -184,8 +183,8 @@ def _register(connection: duckdb.DuckDBPyConnection, name: str, side: _Side) -> 
             "coalesce(\"exists\", true) AS held, coalesce(qc::VARCHAR, 'NOT_SET') AS qc, "
             f"default_revision AS is_default FROM ({side.files['datasets'].select})"
         )
-    elif side.entries is None:
-        connection.register(f"{name}_entries", _as_arrow(()))
+    else:
+        connection.register(f"{name}_entries", _as_arrow(side.entries or ()))
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_entries")
     if "sessions" in side.files:
         connection.execute(

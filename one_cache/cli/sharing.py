@@ -67,8 +67,11 @@ def bundle(given: argparse.Namespace) -> int:
 def diff(given: argparse.Namespace) -> int:
     """Say what differs between two sets of tables, manifests, bundles, remotes or records."""
     from one_cache.bundle.compare import diff
+    from one_cache.cache.desk import open_remote
 
-    found = diff(given.before, given.after, silent=given.quiet)
+    # an address that needs credentials finds those that are kept for it
+    sides = [open_remote(one) if "://" in one else one for one in (given.before, given.after)]
+    found = diff(*sides, silent=given.quiet)
     _list_changes([*found], as_json=given.json)
     say(", ".join(f"{count} {kind}" for kind, count in found.counts.items()) or "no difference")
     return FINDING if len(found) else FINE

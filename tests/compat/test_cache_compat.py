@@ -18,6 +18,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -374,6 +375,21 @@ def test_what_was_loaded_is_recorded_alike(tmp_path):
         assert re.sub(r"(_\d)?\.csv", "", our_path.name)[19:] == path.stem[19:]
         pd.testing.assert_frame_equal(pd.read_csv(our_path), in_order(pd.read_csv(path)))
     assert plain(one.save_loaded_ids()) == plain(ours.save_loaded_ids()) == [[], None]
+
+
+@pytest.mark.parametrize("sessions_only", [False, True])
+def test_a_list_that_one_api_wrote_is_restored(lab, tmp_path, sessions_only):
+    one = One(lab)
+    one.record_loaded = True
+    eid = one.search(subject="KS014")[0]
+    wheel = one.load_object(eid, "wheel")
+    ids, path = one.save_loaded_ids(sessions_only=sessions_only)
+    there = Cache(tmp_path / "there", silent=True)
+    report = there.restore(path, source=lab)
+    assert report.ok
+    if not sessions_only:
+        assert {file.id for file in report.files} == {str(one) for one in ids}
+    np.testing.assert_array_equal(there.load_object(eid, "wheel").position, wheel["position"])
 
 
 def in_order(frame):

@@ -487,6 +487,18 @@ def test_conditions_that_fit_nothing_are_refused(empty, cache):
     assert len(cache.schemas[schema].Thing) == 10
 
 
+def test_a_part_is_read_without_its_master(page, cache):
+    mirror_of(page, cache).pull(f"{page.names['trial']}.Trial.Attribute")
+    db = cache.schemas[page.names["trial"]]
+    assert list(db) == ["Trial.Attribute"]
+    assert len(db.Trial.Attribute) == len(db["Trial.Attribute"]) == 50
+    assert dir(db.Trial) == ["Attribute"]
+    assert "not mirrored" in repr(db.Trial)
+    for ask in (lambda: db.Trial & KEY, lambda: len(db.Trial), lambda: db.Trial.fetch()):
+        with pytest.raises(NotMirrored, match=r"no table 'Trial'.*pull\("):
+            ask()
+
+
 def test_tables_are_named_alone(empty, cache):
     things(empty, 30)
     mirror, schema = mirror_of(empty, cache), empty.names["things"]
@@ -925,3 +937,24 @@ def test_a_file_says_what_it_holds(page, cache):
     assert len(frame) == 50
     assert frame.trial_start_time.min() == 0.193
     assert json.loads(about.to_json())["schema"] == page.names["trial"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_example_runs_where_a_server_answers(backend, tmp_path):
+    place = login(backend)
+    environment = {
+        **os.environ,
+        "DJ_HOST": place.host,
+        "DJ_PORT": str(place.port),
+        "DJ_USER": place.user,
+        "DJ_PASS": place.password,
+        "DJ_BACKEND": backend,
+    }
+    script = Path(__file__).parents[1] / "examples" / "mirrored_pipeline.py"
+    command = [sys.executable, str(script), "--cache-dir", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "pulled again: unchanged" in done.stdout
+    assert "(Total: 23)" in done.stdout
+    assert "(5, 23, 201) (roi, trial, time)" in done.stdout
+    assert "the same numbers: True" in done.stdout

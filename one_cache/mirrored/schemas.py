@@ -101,7 +101,13 @@ class Schema:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return self[name]
+        try:
+            return self[name]
+        except NotMirrored as error:
+            # a bundle may have what was read of a part table, and nothing of its master
+            if any(one.startswith(f"{name}.") for one in self):
+                return _Master(self, name, error)
+            raise
 
     def __getitem__(self, name: str) -> MirroredRelation:
         rows = self._all()
@@ -193,6 +199,43 @@ class Schema:
             inside = {name: self._relation(one, rows) for name, one in parts.items()}
             made = self._made[row.table] = (mark, mirrored(self._cache, row, inside))
         return made[1]
+
+
+class _Master:
+    """Stands for a table that is not here and has part tables that are.
+
+    Parameters
+    ----------
+    schema : Schema
+        Has the parts.
+    name : str
+        Of the class.
+    error : NotMirrored
+        Says what is missing.
+    """
+
+    def __init__(self, schema: Schema, name: str, error: NotMirrored) -> None:
+        self._schema = schema
+        self._name = name
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        whole = f"{self._name}.{name}"
+        if whole in self._schema:
+            return self._schema[whole]
+        raise self._error
+
+    def __dir__(self) -> list[str]:
+        start = f"{self._name}."
+        return [one.removeprefix(start) for one in self._schema if one.startswith(start)]
+
+    def __repr__(self) -> str:
+        return f"{self._name}: not mirrored, unlike its parts {', '.join(dir(self))}"
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise self._error
+
+    __call__ = __len__ = __iter__ = __and__ = __sub__ = __mul__ = _refuse
 
 
 class MirroredRelation(Relation):

@@ -12,14 +12,13 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from datajoint_pipeline import instance, login
 from expressions import EXPRESSIONS, answered
 
 from one_cache import relation
 
 datajoint = pytest.importorskip("datajoint")
-SERVER = os.environ.get("ONE_CACHE_TEST_MARIADB")
-if not SERVER:
-    pytest.skip("no server: ONE_CACHE_TEST_MARIADB is not set", allow_module_level=True)
+login("mysql")  # nothing here works without it
 
 pytestmark = pytest.mark.filterwarnings("default")
 DATA = Path(__file__).parents[1] / "data" / "trials"
@@ -92,14 +91,8 @@ def ours():
 
 @pytest.fixture(scope="module")
 def theirs():
-    login, _, place = SERVER.rpartition("@")
-    user, _, password = login.partition(":")
-    host, _, port = place.partition(":")
-    instance = datajoint.Instance(
-        host=host, user=user, password=password, port=int(port or 3306), use_tls=False
-    )
-    instance.config["safemode"] = False
-    schema = instance.Schema(f"one_cache_test_{os.getpid()}")
+    made = instance("mysql")
+    schema = made.Schema(f"one_cache_test_{os.getpid()}")
     tables = {}
     try:
         for name, definition in DEFINITIONS.items():

@@ -43,13 +43,13 @@ def record(given: argparse.Namespace) -> int:
 
 def restore(given: argparse.Namespace) -> int:
     """Bring what a record or a list of ids names, from its source, a folder or a bundle."""
-    report = _cache_of(given).restore(given.file, source=given.source)
+    report = _cache_of(given, given.file).restore(given.file, source=given.source)
     return _tell(report, "restored", given)
 
 
 def freeze(given: argparse.Namespace) -> int:
     """Pin the tables, or what a record names, for mode fixed; print the manifest."""
-    cache = _cache_of(given)
+    cache = _cache_of(given, given.record)
     manifest = cache.freeze(given.folder, release=given.release, record=given.record)
     give(str(manifest), str(manifest), as_json=given.json)
     return FINE
@@ -57,7 +57,8 @@ def freeze(given: argparse.Namespace) -> int:
 
 def bundle(given: argparse.Namespace) -> int:
     """Put all that a record names into one folder or zip file."""
-    report = _cache_of(given).bundle(given.record, given.out, tables_only=given.tables_only)
+    cache = _cache_of(given, given.record)
+    report = cache.bundle(given.record, given.out, tables_only=given.tables_only)
     if given.tables_only and not given.json:
         say(f"tables, manifest and record in {given.out}")
         return FINE
@@ -79,7 +80,7 @@ def diff(given: argparse.Namespace) -> int:
 
 def outdated(given: argparse.Namespace) -> int:
     """Say what of a record is gone, revised, changed, of worse QC, or under a notice."""
-    found = _cache_of(given).outdated(given.record)
+    found = _cache_of(given, given.record).outdated(given.record)
     _list_changes(found, as_json=given.json)
     say(f"{len({change.id for change in found})} datasets of the record are outdated")
     return FINDING if found else FINE
@@ -87,7 +88,7 @@ def outdated(given: argparse.Namespace) -> int:
 
 def verify(given: argparse.Namespace) -> int:
     """Hash what is here again; say what is missing, different, extra or unfinished."""
-    cache = _cache_of(given)
+    cache = _cache_of(given, given.record)
     report = cache.verify(given.record, repair=given.repair, threads=given.threads)
     return _tell(report, "right", given)
 
@@ -110,14 +111,14 @@ def clean(given: argparse.Namespace) -> int:
     return FINDING if plan.problems else FINE
 
 
-def _cache_of(given: argparse.Namespace) -> Cache:
+def _cache_of(given: argparse.Namespace, record: str | None) -> Cache:
     """Open the cache that the options mean; without any, that of the source of the record."""
     from one_cache.bundle.wish import read_wish
 
-    record = getattr(given, "file", None) or getattr(given, "record", None)
+    source = None
     if record and not (given.base_url or given.cache_dir):
-        given.base_url = next(iter(read_wish(record).sources), None)
-    return open_cache(given)
+        source = next(iter(read_wish(record).sources), None)
+    return open_cache(given, source=source)
 
 
 def _tell(report: Report, done: str, given: argparse.Namespace) -> int:

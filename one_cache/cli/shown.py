@@ -61,12 +61,12 @@ def table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def open_cache(given: argparse.Namespace) -> Cache:
-    """Open the cache that the common options mean."""
+def open_cache(given: argparse.Namespace, *, source: str | None = None) -> Cache:
+    """Open the cache that the common options mean, or else that of a source."""
     from one_cache.cache import ONE
 
     return ONE(
-        given.base_url,
+        given.base_url or source,
         cache_dir=given.cache_dir,
         tables_dir=given.tables_dir,
         mode=given.mode,

@@ -446,3 +446,22 @@ def test_many_threads_do_not_keep_many_cursors(tmp_path: Path) -> None:
         one.start()
         one.join()
     assert len(tables._shelf.current().engine._idle) <= 2
+
+
+# -- names of folders ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("large", [0, 1_000_000])
+@pytest.mark.parametrize("name", ["data[1]", "d*", "data?", "lab=x", "rel_path=x", "it's 50% #1"])
+def test_names_of_folders_mean_only_themselves(tmp_path: Path, name: str, large: int) -> None:
+    frame = pd.DataFrame({"eid": EIDS, "id": EIDS, "rel_path": "right.x.npy"})
+    for folder, paths in ((name, "right.x.npy"), ("data1", "wrong.x.npy")):
+        (tmp_path / folder).mkdir()
+        frame.assign(rel_path=paths).to_parquet(tmp_path / folder / "datasets.pqt")
+    tables = Tables.open(tmp_path / name, silent=True, large=large)
+    assert tables.rows("SELECT DISTINCT rel_path FROM datasets") == [{"rel_path": "right.x.npy"}]
+    tables.add("datasets", [dataset(EIDS[0], "new")])
+    tables.save()
+    tables = Tables.open(tmp_path / name, silent=True, large=large)
+    assert tables.rel_paths() == ["alf/new.x.npy", "right.x.npy"]
+    assert tables.count("datasets") == 21

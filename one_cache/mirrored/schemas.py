@@ -28,7 +28,7 @@ from one_cache.records import File
 from one_cache.relation import Column, Heading, Relation, Table
 from one_cache.relation.source import Query, new_token
 from one_cache.tables.files import SUFFIX
-from one_cache.tables.schema import literal, quoted
+from one_cache.tables.schema import parquet_source, quoted
 
 if TYPE_CHECKING:
     from one_cache.cache.desk import Desk
@@ -346,8 +346,7 @@ class Rows:
         self._note()
         items = ", ".join(_item(one) for one in self._attributes)
         path = self._cache.store.path(self._row.path)
-        # names of files are ours: no sign of a pattern is in them
-        return f"SELECT {items} FROM read_parquet({literal(_as_pattern(str(path)))})"
+        return f"SELECT {items} FROM {parquet_source(path)}"
 
     def arrow(self) -> Any:
         """Give the rows as a ``pyarrow.Table``."""
@@ -572,10 +571,6 @@ def _value(data: bytes) -> Any:
 def _item(one: Attribute) -> str:
     name = quoted(one.name)
     return f"to_microseconds({name}) AS {name}" if one.kind == "INTERVAL" else name
-
-
-def _as_pattern(path: str) -> str:
-    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
 
 
 def _limits(row: Row) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from one_cache.errors import TableCorrupt, TableReadOnly
 from one_cache.relation.heading import Column
 from one_cache.tables.engine import Engine, explained
-from one_cache.tables.schema import literal, quoted
+from one_cache.tables.schema import parquet_source, quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -139,9 +138,7 @@ class ParquetFile:
 
     def select(self) -> str | None:
         """See `Source`."""
-        # signs of a pattern in the name of a file or folder are only themselves
-        path = re.sub(r"[*?\[]", r"[\g<0>]", str(self.path))
-        return f"SELECT * FROM read_parquet({literal(path)})"
+        return f"SELECT * FROM {parquet_source(self.path)}"
 
     def arrow(self) -> Any:
         """See `Source`."""

@@ -18,7 +18,8 @@ from one_cache.tables.schema import (
     MARK,
     check_known,
     check_meta,
-    literal,
+    only,
+    parquet_source,
     quoted,
     reading,
 )
@@ -120,7 +121,7 @@ class TableFile:
     def select(self) -> str:
         """SQL that reads the whole table."""
         items = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in self.columns.items())
-        return f"SELECT {items} FROM read_parquet({literal(str(self.data))})"
+        return f"SELECT {items} FROM {parquet_source(self.data)}"
 
     def read(self) -> Any:
         """Read the file as it is, as a ``pyarrow.Table``.
@@ -188,7 +189,7 @@ def _metadata(engine: Engine, path: Path) -> tuple[dict[str, Any] | None, int | 
     """Read ``one_metadata`` and the layout in which this package wrote, if it did."""
     _, rows = engine.ask(
         "SELECT key, value FROM parquet_kv_metadata(?) WHERE key IN ('one_metadata', ?)",
-        [str(path), MARK],
+        [only(path), MARK],
         what=f"{path}: cannot be read as Parquet",
     )
     found = {bytes(key).decode(): bytes(value) for key, value in rows}
@@ -231,7 +232,7 @@ def open_file(engine: Engine, path: Path) -> TableFile | None:
     if meta is None and name not in LAYOUTS:
         return None
     check_meta(meta or {}, layout, where)
-    source = f"read_parquet({literal(where)})"
+    source = parquet_source(path)
     with engine.cursor() as cursor, explained(f"{path}: cannot be read as Parquet"):
         described = cursor.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
         counted = cursor.execute(f"SELECT count(*) FROM {source}").fetchone()

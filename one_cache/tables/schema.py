@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from one_cache.errors import TableColumnMissing, TableForeign, TableTooNew, near_misses
 from one_cache.records import QC
@@ -118,6 +119,28 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def parquet_source(path: Path | str) -> str:
+    """Give SQL that reads one Parquet file, whatever it and its folders are called.
+
+    Examples
+    --------
+    >>> print(parquet_source("lab=a/[1].pqt"))
+    read_parquet('lab=a/[[]1].pqt', hive_partitioning = false)
+    """
+    return f"read_parquet({literal(only(path))}, hive_partitioning = false)"
+
+
+def only(path: Path | str) -> str:
+    """Write the name of a file as a pattern that fits this file alone.
+
+    Examples
+    --------
+    >>> only("data[1]/what?.pqt")
+    'data[[]1]/what[?].pqt'
+    """
+    return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
 
 
 def _half(column: str) -> str:

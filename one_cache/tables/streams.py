@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 from pyarrow import compute, parquet
 
-from one_cache.tables.schema import literal, quoted
+from one_cache.tables.schema import parquet_source, quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,8 +43,7 @@ def register_file(
 
     if any(pa.types.is_fixed_size_binary(field.type) for field in file.schema_arrow):
         # ids of the type UUID, which Arrow would hand over as bytes
-        sql = f"CREATE TEMP VIEW source AS SELECT * FROM read_parquet({literal(str(path))})"
-        connection.execute(sql)
+        connection.execute(f"CREATE TEMP VIEW source AS SELECT * FROM {parquet_source(path)}")
     else:
         stream = pa.RecordBatchReader.from_batches(file.schema_arrow, batches())
         connection.register("source", stream)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 
 import pytest
@@ -195,6 +196,17 @@ def test_nothing_is_overwritten_and_nothing_is_left_half_done(cache, tmp_path):
     (tmp_path / "empty").mkdir()
     assert cache.bundle(cache.record, tmp_path / "empty").ok
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_what_a_killed_process_left_goes_when_it_is_silent_for_long(cache, tmp_path):
+    left = {age: tmp_path / f".paper.zip.{age}-0a0b0c0d.part" for age in (10, 10_000)}
+    for age, folder in left.items():
+        folder.mkdir()
+        (folder / "zip").write_bytes(b"half")
+        for path in (folder / "zip", folder):
+            os.utime(path, (time.time() - age,) * 2)
+    assert cache.bundle(cache.record, tmp_path / "paper.zip").ok
+    assert [folder.exists() for folder in left.values()] == [True, False]
 
 
 def test_answers_and_tables_of_other_doors_come_along(cache, tmp_path):

@@ -6,9 +6,12 @@ names are sorted, times are fixed or taken from the record, nothing is compresse
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import secrets
 import shutil
+import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +29,7 @@ from one_cache.store.root import OWN
 from one_cache.transfer import fetch
 
 _CHUNK = 1 << 20
+_SILENT = 3600.0  # s without a byte, after which who writes a bundle counts as dead
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip file can say
 
 
@@ -71,6 +75,7 @@ def pack(
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InvalidArgument(f"{out} is there already; name a new file or folder")
+    _forget_dead(out)
     beside = out.with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         beside.mkdir(parents=True)
@@ -94,6 +99,15 @@ def pack(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return out
+
+
+def _forget_dead(out: Path) -> None:
+    """Remove what others left that wanted to write the same bundle and were killed."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+        with contextlib.suppress(OSError):
+            newest = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
+            if time.time() - newest > _SILENT:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _zip(folder: Path, store: Store, files: Sequence[File], *, silent: bool) -> None:

@@ -3,7 +3,8 @@
 A table of ours says of which CSV file it was made, by size and hash. As long as that file lies
 beside it unchanged, or was removed, the table is read; a CSV that changed, or that somebody else
 wrote, is read and checked before it is trusted. Several processes may want the same table: one
-brings it, the others wait and find it.
+brings it, the others wait and find it. What follows from several tables may be kept as well, with
+the hashes of those that it was made of.
 """
 
 from __future__ import annotations
@@ -213,7 +214,8 @@ class Shelf:
                 rows = arrow_of(made.written(frame))
                 self._one.tables.replace(made.name, rows, meta={_OF: versions})
             except (StoreError, ContentError) as error:
-                _log.warning("the table %s is not kept: %s", made.name, error)
+                # nothing is lost but the time that it takes to make it
+                _log.info("the table %s is not kept: %s", made.name, error)
         return frame
 
     def version(self, *wanted: Kept) -> Any:

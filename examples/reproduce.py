@@ -95,7 +95,8 @@ class Machine:
     def __init__(self, folder):
         self.folder = folder
         (folder / "home").mkdir(parents=True)
-        mine = {name: text for name, text in os.environ.items() if not name.startswith("ONE_")}
+        ours = ("ONE_", "XDG_", "ALYX_")
+        mine = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
         self.environment = {**mine, "HOME": str(folder / "home"), "ONE_CACHE_PROGRESS": "0"}
 
     def run(self, *arguments):
@@ -120,63 +121,82 @@ class Machine:
         return self.run("-m", "one_cache.cli", *arguments)
 
 
+class Drill:
+    """What is played, what each run read, and what each command found."""
+
+    def __init__(self, root, say):
+        self.here, self.there = Machine(root / "here"), Machine(root / "there")
+        self.lab = root / "lab"
+        self.say = say
+        self.first, self.results, self.findings = {}, {}, {}
+
+    def open_lab(self):
+        """Write the sample lab, with tables that follow from its files."""
+        write_sample_lab(self.lab)
+        for table in self.lab.glob("*.pqt"):
+            table.unlink()
+        Cache.index(self.lab, hash=True, silent=True)
+
+    def begin(self, url):
+        """Run the analysis for the first time, and carry over what travels."""
+        mine, others = self.here.folder, self.there.folder
+        self.first = self.here.analyse(
+            "--base-url", url, "--cache-dir", mine / "cache", "--keep", mine
+        )
+        self.say(f"first run: {len(self.first['read'])} datasets read from {url}")
+        for name in ("record.jsonl", "paper.zip"):
+            shutil.copy(mine / name, others)
+        for name in ("paper", "cache"):
+            shutil.copytree(mine / name, others / name)
+
+    def run(self, name, *options):
+        """Run the analysis elsewhere and compare."""
+        found = self.results[name] = self.there.analyse(*options)
+        same = sum(found["read"][key] == self.first["read"][key] for key in found["read"])
+        self.say(f"{name}: {same} of {len(READ)} datasets read, the same bytes")
+        for path, reason in found["refused"].items():
+            self.say(f"  not {path}: {reason.partition(':')[0]}")
+
+    def restore(self, name, record, *options):
+        """Restore elsewhere and say what could not be had."""
+        status, out, err = self.there.command("restore", record, "--json", *options)
+        problems = json.loads(out)["problems"]
+        self.findings[name] = {Path(one["path"]).name: one["kind"] for one in problems}
+        self.say(f"{name}: {err.splitlines()[0]}, exit {status}")
+        for one in problems:
+            reason = one["reason"].removeprefix(f"{one['path']}: ")
+            self.say(f"  {one['kind']:8} {Path(one['path']).name}: {reason}")
+
+    def ask_what_changed(self, url):
+        """Say what of the record is outdated."""
+        options = ("--base-url", url, "--cache-dir", "asked", "--json")
+        _, out, err = self.there.command("outdated", "record.jsonl", *options)
+        found = self.findings["outdated"] = {one["path"]: one["kind"] for one in json.loads(out)}
+        self.say(f"{err}: {', '.join(found.values())}")
+
+
 def drill(root, say=print):
     """Play all of it in a folder; give what each run read and each command found."""
-    here, there = Machine(root / "here"), Machine(root / "there")
-    lab = root / "lab"
-    write_sample_lab(lab)
-    for table in lab.glob("*.pqt"):
-        table.unlink()
-    Cache.index(lab, hash=True, silent=True)
-    results, findings = {}, {}
-
-    def run(name, *options):
-        found = results[name] = there.analyse(*options)
-        same = sum(found["read"][key] == first["read"][key] for key in found["read"])
-        say(f"{name}: {same} of {len(READ)} datasets read, the same bytes")
-        for path, reason in found["refused"].items():
-            say(f"  not {path}: {reason.partition(':')[0]}")
-
-    def restore(name, record, *options):
-        status, out, err = there.command("restore", record, "--json", *options)
-        problems = json.loads(out)["problems"]
-        findings[name] = {Path(one["path"]).name: one["kind"] for one in problems}
-        say(f"{name}: {err.splitlines()[0]}, exit {status}")
-        for one in problems:
-            name = Path(one["path"]).name
-            say(f"  {one['kind']:8} {name}: {one['reason'].removeprefix(one['path'] + ': ')}")
-
-    with DataServer(lab) as server:
-        first = here.analyse(
-            "--base-url", server.url, "--cache-dir", here.folder / "cache", "--keep", here.folder
-        )
-        say(f"first run: {len(first['read'])} datasets read from {server.url}")
-        # what travels: a record, a bundle, and a copy of the frozen folder
-        for name in ("record.jsonl", "paper.zip"):
-            shutil.copy(here.folder / name, there.folder)
-        for name in ("paper", "cache"):
-            shutil.copytree(here.folder / name, there.folder / name)
-
-        change(lab)
+    played = Drill(root, say)
+    run, restore = played.run, played.restore
+    played.open_lab()
+    with DataServer(played.lab) as server:
+        played.begin(server.url)
+        change(played.lab)
         say("\nthe lab: " + ", ".join(dict.fromkeys(f"one {what}" for what in READ.values())))
-        _, out, err = there.command(
-            "outdated", "record.jsonl", "--base-url", server.url, "--cache-dir", "asked", "--json"
-        )
-        findings["outdated"] = {one["path"]: one["kind"] for one in json.loads(out)}
-        say(f"{err}: {', '.join(findings['outdated'].values())}")
+        played.ask_what_changed(server.url)
         restore("record, from the changed source", "record.jsonl", "--cache-dir", "restored")
         run("analysis, restored from the changed source", "--cache-dir", "restored")
     say("\nthe source is gone")
     restore("record, from nowhere", "record.jsonl", "--cache-dir", "nothing")
     restore("bundle", "paper.zip", "--cache-dir", "unpacked")
-    restore(
-        "record, from the bundle", "record.jsonl", "--from", "paper.zip", "--cache-dir", "restored"
-    )
+    bundle = ("--from", "paper.zip", "--cache-dir", "restored")
+    restore("record, from the bundle", "record.jsonl", *bundle)
     run("analysis, restored from the bundle", "--cache-dir", "unpacked")
     run("analysis, completed from the bundle", "--cache-dir", "restored")
     run("analysis, in the bundle as it is", "--cache-dir", "paper", "--mode", "fixed")
     run("analysis, frozen", "--cache-dir", "cache", "--mode", "fixed")
-    return first, results, findings
+    return played.first, played.results, played.findings
 
 
 def main():

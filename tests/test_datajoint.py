@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -32,6 +33,7 @@ from one_cache.errors import (
     NotInCache,
     NotMirrored,
     OneCacheError,
+    RemoteError,
     TableReadOnly,
     TransferFailed,
     UnknownColumn,
@@ -428,6 +430,11 @@ def test_status_says_what_is_behind(empty, cache):
         ([{"thing_id": 30}, "thing_id = 31"], {"Thing": 2, "Note": 1}),
         ({"Note": "thing_id < 50"}, {"Thing": 100, "Note": 5}),
         ({"Thing": {"thing_id": 3}}, {"Thing": 1, "Note": 0}),
+        (pd.DataFrame({"thing_id": [3, 10]}), {"Thing": 2, "Note": 1}),
+        (datajoint.AndList(["thing_id < 50", "size > 10"]), {"Thing": 40, "Note": 4}),
+        (datajoint.Not("thing_id < 50"), {"Thing": 50, "Note": 5}),
+        ([], {"Thing": 0, "Note": 0}),
+        ({}, {"Thing": 100, "Note": 10}),
         ("name like 'thing 1%'", {"Thing": 11, "Note": 1}),
         (None, {"Thing": 100, "Note": 10}),
     ],
@@ -726,6 +733,46 @@ def test_a_pull_that_is_killed_leaves_the_mirror_as_it_was(delay, empty, cache):
     }
     mirror.pull(schema)
     assert len(cache.schemas[schema].Thing) == 89_100
+
+
+def test_a_connection_that_is_cut_leaves_the_mirror_as_it_was(empty, cache):
+    made = things(empty, 100)
+    mirror, schema = mirror_of(empty, cache), empty.names["things"]
+    mirror.pull(schema)
+    made.Thing().insert([(i, i, "x" * 20) for i in range(1000, 60_000)])
+    query = empty.instance.connection.query
+    own = empty.instance.connection.connection_id
+    ours = (
+        "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT%%_thing%%'"
+        if empty.backend == "mysql"
+        else "SELECT pid FROM pg_stat_activity WHERE query LIKE '%%hashtext%%'"
+    )
+    cut = "KILL {}" if empty.backend == "mysql" else "SELECT pg_terminate_backend({})"
+    errors = []
+
+    def pull():
+        try:
+            mirror.pull(schema)
+        except OneCacheError as error:
+            errors.append(error)
+
+    puller = threading.Thread(target=pull)
+    puller.start()
+    killed = 0
+    while puller.is_alive():
+        for (found,) in query(ours).fetchall():
+            if found != own:
+                with contextlib.suppress(datajoint.errors.DataJointError):
+                    query(cut.format(found))
+                    killed += 1
+        time.sleep(0.01)
+    puller.join()
+    if killed and errors:
+        assert isinstance(errors[0], (TransferFailed, RemoteError))
+        assert "Nothing was changed here" in str(errors[0])
+        assert len(cache.schemas[schema].Thing) == 100
+    mirror.pull(schema)
+    assert len(cache.schemas[schema].Thing) == 59_100
 
 
 def test_pulls_at_the_same_time_leave_one_whole_mirror(empty, cache):

@@ -111,7 +111,8 @@ def _wanted(described: Mapping[str, tuple[About, Any]], names: Sequence[str]) ->
 def _conditions(described: Mapping[str, tuple[About, Any]], restrict: Any) -> dict[str, Any]:
     """Give the condition of each table that has one."""
     # an empty list, as ever, means no rows
-    if restrict is None or restrict is True or restrict in ({}, ""):
+    is_empty = isinstance(restrict, (str, Mapping)) and not restrict
+    if restrict is None or restrict is True or is_empty:
         return {}
     if isinstance(restrict, Mapping) and any(_is_class(name) for name in restrict):
         return _by_table(described, restrict)

@@ -49,7 +49,10 @@ class Former:
     def find(cls, store: Store, file: File, about: About) -> Former | None:
         """Give the file, if its rows may be used again: it is right, and of the same columns."""
         try:
-            if store.check(file) is not FileState.GOOD:
+            state = store.state(file)
+            if state is FileState.UNCHECKED:
+                state = store.check(file)
+            if state is not FileState.GOOD:
                 return None
             path = Path(store.path(file.path))
             if About.of_file(path) != about:
@@ -121,6 +124,9 @@ def copy_table(
             bar.update(now.rows)
         return Copied(former.file, now.rows, 0)
     if former is None or len(changed) > _SOME * max(len(now.buckets), 1):
+        if former is not None:
+            # the table may be of another size now
+            now = ask_digests(server, source, key, columns)
         former, changed = None, set()
     rows = _Rows(server, about, columns, bucket_of(server, key, now.bits))
     sql = rows.select(source, key, changed if former else None)

@@ -191,8 +191,14 @@ class Mirror:
         """Say what a fixed cache has of it, so that the script that made it reruns as it is."""
         lines = []
         for schema, table in map(schema_of, names):
-            found = self.cache.schemas[schema]
-            of = [found[table].row] if table else [found[name].row for name in found]
+            of = [
+                row
+                for row in rows_of(self.cache, schema)
+                if not row.state and table in ("", row.class_name, row.table)
+            ]
+            if not of:
+                # says what is missing
+                self.cache.schemas[schema][table]
             lines += [
                 Line(one.schema, one.class_name, "pinned", one.rows, 0, one.pulled_at)
                 for one in of

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from one_cache.errors import (
     ContentError,
+    HashMismatch,
     NotInCache,
     NotMirrored,
-    OneCacheError,
     TableReadOnly,
     UnknownColumn,
     near_misses,
@@ -503,7 +503,7 @@ def bring(cache: Desk, row: Row) -> None:
     """
     refused = cache.bring([row.file], lost=_lost(cache, [row.file]))
     for error in refused.values():
-        kind = type(error) if isinstance(error, OneCacheError) else NotInCache
+        kind = HashMismatch if isinstance(error, HashMismatch) else NotInCache
         raise kind(
             f"the mirror of {row.schema}.{row.class_name} cannot be read: {error}. "
             f"{how_to_pull(row.server, row.schema)} copies it anew"
@@ -520,7 +520,9 @@ def how_to_pull(server: str, schema: str) -> str:
     """
     parts = urlsplit(server)
     port = f", port={parts.port}" if parts.port else ""
-    where = f"host={parts.hostname!r}{port}, backend={parts.scheme!r}" if server else "host=..."
+    base = f", database={parts.path[1:]!r}" if parts.path else ""
+    where = f"host={parts.hostname!r}{port}, backend={parts.scheme!r}{base}"
+    where = where if server else "host=..."
     return f"Mirror(cache, {where}).pull({schema!r})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import time
 import uuid
 from pathlib import Path
 
@@ -305,3 +306,112 @@ def test_rows_of_any_table_are_found_by_id(tmp_path: Path, large: int) -> None:
     saved.add("answers", [{**rows[3], "text": "b"}])
     assert saved.by_id("answers", asked)[some_id(3)]["text"] == "b"
     assert saved.by_id("nothing", asked) == {}
+
+
+def opened_with(folder: Path, large: int, name: str, **columns: object) -> Tables:
+    """A foreign table of three rows with these columns among its own."""
+    ids = [some_id(number) for number in range(3)]
+    known = {"eid": ids, "rel_path": ["a.x.npy"] * 3, "subject": ["KS"] * 3, "date": [None] * 3}
+    table = pa.table({"id": ids, **known, **columns})
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"one_metadata": "{}"}), folder / f"{name}.pqt")
+    return Tables.open(folder, silent=True, large=large)
+
+
+@pytest.mark.parametrize("large", [0, 1_000_000])
+def test_a_value_reads_alike_in_each_type_that_writers_give_it(tmp_path: Path, large: int) -> None:
+    nan = float("nan")
+    forms = {
+        "default_revision": (
+            [True, False, None],
+            [pa.array([1, 0, None], pa.int8()), pa.array([1.0, 0.0, nan])],
+        ),
+        "qc": (
+            [QC.PASS, QC.CRITICAL, QC.NOT_SET],
+            [pa.array([10.0, 50.0, nan]), ["10", "50", ""], ["pass", "Critical", None]],
+        ),
+        "file_size": ([5, 0, None], [pa.array([5.0, 0.0, nan]), ["5", "0", ""]]),
+    }
+    for column, (expected, arrays) in forms.items():
+        for number, array in enumerate(arrays):
+            folder = tmp_path / column / str(number)
+            tables = opened_with(folder, large, "datasets", **{column: array})
+            found = tables.datasets([some_id(number) for number in range(3)])
+            assert [getattr(one, column) for one in found] == expected, (column, array)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system cannot change its time zone")
+@pytest.mark.parametrize("large", [0, 1_000_000])
+def test_days_do_not_depend_on_the_time_zone_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    moment = dt.datetime(2024, 3, 1, 0, 30, tzinfo=dt.timezone.utc)
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        for number, unit in enumerate(["us", "ns"]):
+            times = pa.array([moment] * 3, pa.timestamp(unit, "UTC"))
+            columns = {"date": times, "start_time": times}
+            tables = opened_with(tmp_path / str(number), large, "sessions", **columns)
+            tables.add("sessions", [Session(some_id(9))])
+            (found,) = tables.sessions([some_id(0)])
+            assert found.date == dt.date(2024, 3, 1)
+            assert found.extra["start_time"] == moment
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "values"),
+    [
+        ("sessions", "date", [True, False, None]),
+        ("sessions", "date", [20240301, None, None]),
+        ("sessions", "subject", [["KS"], [], None]),
+        ("datasets", "id", [b"0" * 16] * 3),
+        ("datasets", "eid", [1.0, 2.0, 3.0]),
+        ("datasets", "rel_path", [["a"], ["b"], ["c"]]),
+        ("datasets", "file_size", [{"bytes": 1}] * 3),
+    ],
+)
+def test_a_column_that_holds_something_else_is_named(
+    tmp_path: Path, name: str, column: str, values: list[object]
+) -> None:
+    with pytest.raises(TableForeign, match=rf"{name}\.pqt: .*'{column}' holds"):
+        opened_with(tmp_path, 1_000_000, name, **{column: values})
+
+
+@pytest.mark.parametrize("large", [0, 1_000_000])
+def test_further_columns_of_any_type_are_kept(tmp_path: Path, large: int) -> None:
+    columns = {
+        "spent": pa.array([dt.timedelta(seconds=1)] * 3, pa.duration("us")),
+        "share": pa.array([1.5] * 3, pa.float32()).cast(pa.float16()),
+        "tags": pa.array([["a"], [], None]),
+    }
+    tables = opened_with(tmp_path, large, "datasets", **columns)
+    tables.add("datasets", [Dataset(some_id(9), some_id(9), "b.x.npy")])
+    tables.save()
+    found = Tables.open(tmp_path, silent=True, large=large).datasets([some_id(0)])
+    assert found[0].extra == {"spent": 1_000_000, "share": 1.5, "tags": ["a"]}
+
+
+@pytest.mark.parametrize("what", ["folder", "link"])
+def test_a_table_that_is_no_file_is_refused(tmp_path: Path, what: str) -> None:
+    tables = Tables.open(tmp_path, silent=True)
+    tables.add("datasets", [Dataset(some_id(1), E1, "a.x.npy")])
+    path = tables.save()["datasets"]
+    path.unlink()
+    path.mkdir() if what == "folder" else path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(TableForeign, match=r"datasets\.pqt: no file"):
+        Tables.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [{"one_metadata": "[1]"}, {"one_metadata": "{}", "one_cache": '{"layout": null}'}],
+)
+def test_metadata_of_another_form_are_refused(tmp_path: Path, meta: dict[str, str]) -> None:
+    table = pa.table({"eid": [E1], "id": [E2], "rel_path": ["a.x.npy"]})
+    pq.write_table(table.replace_schema_metadata(meta), tmp_path / "datasets.pqt")
+    with pytest.raises(TableCorrupt, match="metadata"):
+        Tables.open(tmp_path)

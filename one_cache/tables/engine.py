@@ -26,6 +26,7 @@ from one_cache.errors import (
     UnknownColumn,
 )
 from one_cache.tables.forks import mind_forks
+from one_cache.tables.schema import has_zone
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,7 +36,7 @@ MEMORY = "512MB"
 THREADS = 4
 # how DuckDB speaks of a file whose content cannot be read
 _OF_A_FILE = re.compile(
-    r"(?i)parquet|magic bytes|decompress|snappy|zstd|thrift|TProtocol|what type"
+    r"(?i)parquet|magic bytes|footer|decompress|snappy|zstd|thrift|TProtocol|what type"
 )
 
 
@@ -181,9 +182,16 @@ class Engine:
             Its rows.
         """
         with self.cursor() as cursor, explained(what):
-            cursor.execute(sql, [str(one) if isinstance(one, UUID) else one for one in params])
-            names = [column[0] for column in cursor.description or ()]
-            return names, cursor.fetchall()
+            values = [str(one) if isinstance(one, UUID) else one for one in params]
+            cursor.execute(sql, values)
+            columns = cursor.description or ()
+            names = [column[0] for column in columns]
+            if not any(has_zone(str(column[1])) for column in columns):
+                return names, cursor.fetchall()
+            # DuckDB needs one more package to make Python's times of these; Arrow does not
+            cursor.execute("SELECT 0").fetchall()  # a cursor takes one question at a time
+            table = as_arrow_table(cursor, sql, values)
+            return names, list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
     def forsake(self) -> None:
         """Start anew in a forked child, where the threads of the old database do not exist."""

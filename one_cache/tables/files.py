@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from one_cache import hashes
-from one_cache.errors import TableCorrupt
+from one_cache.errors import TableCorrupt, TableForeign
 from one_cache.tables.engine import explained
 from one_cache.tables.schema import (
     LAYOUTS,
@@ -196,9 +196,11 @@ def _metadata(engine: Engine, path: Path) -> tuple[dict[str, Any] | None, int | 
     try:
         meta = json.loads(found["one_metadata"]) if "one_metadata" in found else None
         mark = json.loads(found[MARK]) if MARK in found else {}
-    except ValueError as error:
-        raise TableCorrupt(f"{path}: its metadata are not JSON: {error}") from error
-    return meta, mark.get("layout")
+        if not isinstance(meta, (dict, type(None))):
+            raise ValueError(f"one_metadata is {meta!r}")
+        return meta, int(mark["layout"]) if mark else None
+    except (ValueError, TypeError, KeyError) as error:
+        raise TableCorrupt(f"{path}: its metadata are not what they should be: {error}") from error
 
 
 def open_file(engine: Engine, path: Path) -> TableFile | None:
@@ -221,13 +223,16 @@ def open_file(engine: Engine, path: Path) -> TableFile | None:
     TableCorrupt
         It cannot be read.
     TableForeign
-        It is called ``sessions.pqt`` or ``datasets.pqt`` and is something else.
+        It is called ``sessions.pqt`` or ``datasets.pqt`` and is something else, a folder even.
     TableColumnMissing
         It lacks a column without which it is no such table.
     TableTooNew
         A later version wrote it.
     """
-    name, where, stamp = path.stem, str(path), Stamp.of(path)
+    name, where = path.stem, str(path)
+    if not path.is_file():
+        raise TableForeign(f"{where}: no file, or a link to none")
+    stamp = Stamp.of(path)
     meta, layout = _metadata(engine, path)
     if meta is None and name not in LAYOUTS:
         return None

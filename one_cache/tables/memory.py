@@ -211,7 +211,7 @@ def as_arrow(name: str, rows: Sequence[Row]) -> Any:
     for column in columns:
         try:
             array = pa.array([row.get(column) for row in rows], from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise InvalidArgument(
                 f"cannot add to the table of {name}: column {column!r}: {error}"
             ) from error

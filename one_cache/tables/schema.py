@@ -22,6 +22,13 @@ MARK = "one_cache"
 """Key of a file's metadata that says: written by this package, sorted, in small groups."""
 
 QC_NAMES = tuple(level.name for level in sorted(QC))
+# SQL types from which a column can be read; the others from any that is not nested
+_KINDS = {
+    "id": "VARCHAR|UUID|NULL",
+    "eid": "VARCHAR|UUID|NULL",
+    "date": "VARCHAR|DATE|TIMESTAMP.*|NULL",
+    "projects": r"[^(]*",
+}
 KNOWN_API = 3  # major version of ONE-api whose tables are known
 
 
@@ -158,13 +165,29 @@ def _uuid_of_pair(column: str) -> str:
 
 
 def _qc(column: str, kind: str) -> str:
+    text = f"upper({column})" if kind == "VARCHAR" else f"TRY_CAST({column} AS INTEGER)::VARCHAR"
+    cases = " ".join(f"WHEN '{level.value}' THEN '{level.name}'" for level in QC)
+    return f"CASE coalesce({text}, '') WHEN '' THEN 'NOT_SET' {cases} ELSE {text} END"
+
+
+def _date(column: str, kind: str) -> str:
     if kind == "VARCHAR":
-        return f"coalesce(upper({column}), 'NOT_SET')"
-    cases = " ".join(f"WHEN {level.value} THEN '{level.name}'" for level in QC)
-    return (
-        f"CASE TRY_CAST({column} AS INTEGER) {cases} "
-        f"ELSE coalesce(upper({column}::VARCHAR), 'NOT_SET') END"
-    )
+        return f"CAST(nullif({column}, '') AS DATE)"
+    if has_zone(kind):
+        # a cast alone would give the day of this machine's time zone
+        return f"CAST(make_timestamp(epoch_us({column}::TIMESTAMPTZ)) AS DATE)"
+    return f"CAST({column} AS DATE)"
+
+
+def has_zone(kind: str) -> bool:
+    """Whether an SQL type is a time that knows its zone.
+
+    Examples
+    --------
+    >>> has_zone("TIMESTAMP WITH TIME ZONE"), has_zone("TIMESTAMP_NS")
+    (True, False)
+    """
+    return "TIME ZONE" in kind or kind.startswith("TIMESTAMPTZ")
 
 
 def _clean(name: str, column: str, kind: str) -> str:
@@ -173,6 +196,9 @@ def _clean(name: str, column: str, kind: str) -> str:
     if column in ("id", "eid") and kind in ("VARCHAR", "UUID"):
         return f"coalesce(lower({raw}::VARCHAR), '')"
     target = layout_of(name).columns.get(column)
+    if target == "BOOLEAN" and kind in ("FLOAT", "DOUBLE"):
+        # NaN is null, not true; DuckDB's isnan trusts statistics, which leave NaN out
+        raw = f"TRY_CAST({raw} AS INTEGER)"
     if column == "qc" and target:
         return _qc(raw, kind)
     if column == "exists" and target:
@@ -187,7 +213,18 @@ def _clean(name: str, column: str, kind: str) -> str:
         return f"coalesce({text}, '')"
     if target in ("UBIGINT", "USMALLINT", "BOOLEAN"):
         return f"TRY_CAST({raw} AS {target})"
-    return f"CAST({raw} AS {target})" if target else raw
+    return _date(raw, kind) if target else raw
+
+
+def _check_kinds(name: str, types: Mapping[str, str], where: str) -> None:
+    for column in LAYOUTS[name].columns if name in LAYOUTS else ():
+        kind = types.get(column, "NULL").strip('"')
+        fits = _KINDS.get(column, r"[^\[(]*")
+        if not re.fullmatch(fits, kind):
+            raise TableForeign(
+                f"{where}: no table of {name}: its column {column!r} holds {kind}; expected a "
+                f"form of {layout_of(name).columns[column]}"
+            )
 
 
 def _pairs(types: Mapping[str, str]) -> list[str]:
@@ -220,6 +257,8 @@ def reading(name: str, types: Mapping[str, str], *, shaped: bool, where: str) ->
     ------
     TableColumnMissing
         A needed column is not there.
+    TableForeign
+        A column holds something else than it does in such a table.
 
     Examples
     --------
@@ -228,6 +267,7 @@ def reading(name: str, types: Mapping[str, str], *, shaped: bool, where: str) ->
     """
     if shaped:
         return {column: quoted(column) for column in types}
+    _check_kinds(name, types, where)
     sources = {column: _clean(name, column, kind) for column, kind in types.items()}
     for pair in _pairs(types):
         del sources[f"{pair}_0"], sources[f"{pair}_1"]

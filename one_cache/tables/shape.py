@@ -75,7 +75,7 @@ def find(path: Path, places: Sequence[Path]) -> tuple[TableFile, RowFile] | None
     """
     mark = ""
     for place in places:
-        if not place.is_dir():
+        if not (place.is_dir() and path.is_file()):
             continue
         mark = mark or fingerprint(path)
         with contextlib.suppress(FileNotFoundError, TableCorrupt):

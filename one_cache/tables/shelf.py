@@ -134,7 +134,12 @@ class Shelf:
         if self.folder is None or not self.folder.is_dir():
             return []
         found = sorted(self.folder.glob(f"*{SUFFIX}"))
-        return [path for path in found if path.is_file() and not path.name.startswith(".")]
+        # what is called as a table and is no file is refused when it is opened
+        return [
+            path
+            for path in found
+            if (path.is_file() or path.stem in LAYOUTS) and not path.name.startswith(".")
+        ]
 
     def _open_one(self, engine: Engine, path: Path) -> tuple[TableFile, RowFile | None] | None:
         places = shape.places_of(path.parent, writable=self.writable)

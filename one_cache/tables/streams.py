@@ -41,12 +41,17 @@ def register_file(
             yield batch
             seen(len(batch))
 
-    if any(pa.types.is_fixed_size_binary(field.type) for field in file.schema_arrow):
-        # ids of the type UUID, which Arrow would hand over as bytes
+    if any(map(_is_other_in_arrow, file.schema_arrow.types)):
         connection.execute(f"CREATE TEMP VIEW source AS SELECT * FROM {parquet_source(path)}")
     else:
         stream = pa.RecordBatchReader.from_batches(file.schema_arrow, batches())
         connection.register("source", stream)
+
+
+def _is_other_in_arrow(kind: Any) -> bool:
+    """Whether Arrow would hand a column over in another type than DuckDB reads: ids as bytes."""
+    tests = (pa.types.is_fixed_size_binary, pa.types.is_duration, pa.types.is_float16)
+    return any(test(kind) for test in tests)
 
 
 def in_form(

@@ -130,6 +130,30 @@ def test_what_cannot_be_had_is_listed_with_its_reason_and_the_rest_comes(first, 
         second.load_dataset(PLACE, "wheel.position")
 
 
+def test_what_the_remote_of_the_cache_lacks_comes_from_the_source_of_the_record(
+    first, lab, tmp_path
+):
+    shutil.copytree(lab, tmp_path / "mirror")
+    _, entries = read_record(first.record)
+    os.remove(tmp_path / "mirror" / entries[0].path)
+    (tmp_path / "mirror" / entries[1].path).write_bytes(b"other")
+    cache = Cache(tmp_path / "third", remote=str(tmp_path / "mirror"), silent=True)
+    assert cache.restore(first.record).ok
+    assert content(cache, entries) == content(first, entries)
+    # where one is named, it is the only one
+    other = Cache(tmp_path / "fourth", remote=str(lab), silent=True)
+    report = other.restore(first.record, source=tmp_path / "mirror")
+    assert [problem.kind for problem in report.problems] == ["gone", "changed"]
+
+
+def test_a_record_of_two_sources_comes_from_both(first, second, lab, tmp_path):
+    _, entries = read_record(first.record)
+    with DataServer(tmp_path / "first") as elsewhere:
+        mixed = [replace(entries[0], source=elsewhere.url), *entries[1:]]
+        os.remove(lab / entries[0].path)
+        assert second.restore(mixed).ok
+
+
 def test_what_is_forbidden_is_said_to_be(first, second, lab):
     with DataServer(lab, token="secret") as closed:
         report = second.restore(first.record, source=closed.url)

@@ -60,7 +60,7 @@ class Again(Desk):
             datasets that are the default today.
         source : Remote or str, optional
             Where to get the bytes: a folder, a bundle, an address. Otherwise the bundle that
-            the record lies in, the remote of this cache, or the sources that the record names.
+            the record lies in, the remote of this cache, then the sources that the record names.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class Again(Desk):
         wish = read_wish(record)
         places = self._places(wish, record, source)
         only = next(iter(places.values())) if len(places) == 1 else None
-        knower = self._knower(only, needed=bool(wish.ids))
+        knower = self._knower(places.get(_ANY, only), needed=bool(wish.ids))
         entries, problems = self._entries_of(wish, knower)
         given = source is not None or is_bundle(record)
         errors = self._have_again(entries, places, given=given)
@@ -129,11 +129,13 @@ class Again(Desk):
             return {_ANY: open_remote(str(source))}
         if source is not None:
             return {_ANY: source}
-        if self.remote is not None:
-            return {_ANY: self.remote}
+        own = {} if self.remote is None else {_ANY: self.remote}
+        if own and not self.policy("remote").asks:
+            return own
         # who answered queries holds no files of them
-        asked = (entry.source for entry in read_wish(record).entries if entry.kind == "dataset")
-        return {address: open_remote(address) for address in dict.fromkeys(asked) if address}
+        asked = dict.fromkeys(entry.source for entry in wish.entries if entry.kind == "dataset")
+        others = (address for address in asked if address not in ("", self.source))
+        return {**own, **{address: open_remote(address) for address in others}}
 
     def _knower(self, remote: Remote | None, *, needed: bool) -> Catalogue:
         """Give who knows of the datasets: the tables here where nobody else may be asked."""
@@ -207,7 +209,7 @@ class Again(Desk):
     ) -> dict[str, OneCacheError]:
         """Let the files of entries be on disk and right; say by path which cannot be had."""
         errors: dict[str, OneCacheError] = {}
-        groups: dict[str | None, list[File]] = {}
+        wanted: list[tuple[File, list[str]]] = []
         for entry in entries:
             try:
                 self._check_entry(entry)
@@ -216,11 +218,20 @@ class Again(Desk):
                 continue
             # a server gives datasets; answers and tables lie in folders and bundles
             fits = given or entry.kind == "dataset"
-            address = next((one for one in (_ANY, entry.source) if fits and one in places), None)
-            groups.setdefault(address, []).append(file_of(entry, url=not given))
-        for address, files in groups.items():
-            remote = _NOWHERE if address is None else places[address]
-            errors.update(self.bring(files, query_type, remote=remote))
+            where = [one for one in (_ANY, entry.source) if fits and one in places]
+            wanted.append((file_of(entry, url=not given), where))
+        # what the remote of this cache does not have, the source that the record names may
+        for turn in (0, 1):
+            groups: dict[str | None, list[File]] = {}
+            for file, where in wanted:
+                if turn == 0 or (file.path in errors and turn < len(where)):
+                    groups.setdefault(where[turn] if where else None, []).append(file)
+            for address, files in groups.items():
+                remote = _NOWHERE if address is None else places[address]
+                found = self.bring(files, query_type, remote=remote)
+                for file in files:
+                    errors.pop(file.path, None)
+                errors.update(found)
         return errors
 
     def _check_entry(self, entry: Entry) -> None:

@@ -392,7 +392,8 @@ def test_further_columns_of_any_type_are_kept(tmp_path: Path, large: int) -> Non
     tables.add("datasets", [Dataset(some_id(9), some_id(9), "b.x.npy")])
     tables.save()
     found = Tables.open(tmp_path, silent=True, large=large).datasets([some_id(0)])
-    assert found[0].extra == {"spent": 1_000_000, "share": 1.5, "tags": ["a"]}
+    kept = {name: found[0].extra[name] for name in columns}
+    assert kept == {"spent": 1_000_000, "share": 1.5, "tags": ["a"]}
 
 
 @pytest.mark.parametrize("what", ["folder", "link"])

@@ -209,6 +209,8 @@ def test_values_of_every_type_are_kept(empty, cache):
     table = cache.schemas[empty.names["types"]].Value
     assert len(table & {"price": "12.34"} & {"day": "2020-02-29"} & "side = 'in between'") == 1
     assert len(table & {"real": None}) == 1
+    with pytest.raises(InvalidArgument, match="inside 'facts'"):
+        table & {"facts.a": 1}
 
 
 PACKED = [
@@ -964,12 +966,42 @@ def test_an_analysis_reruns_when_the_server_is_changed_and_gone(empty, cache, tm
     assert there.verify().ok
 
 
+def test_a_mirror_on_a_shared_folder_is_read_from_there(page, cache, tmp_path):
+    mirror_of(page, cache).pull(page.names["trial"])
+    there = Cache(tmp_path / "there", remote=str(cache.cache_dir), silent=True)
+    there.load_cache()
+    db = there.schemas[page.names["trial"]]
+    assert rows(db.Trial) == rows(cache.schemas[page.names["trial"]].Trial)
+    here = [path.name.partition("-")[0] for path in (tmp_path / "there").rglob("*-*.pqt")]
+    assert here == ["trial"]
+
+
+def test_a_schema_of_another_server_takes_the_place_of_the_first(cache):
+    pipelines = [Pipeline(backend) for backend in BACKENDS]
+    try:
+        for n_rows, made in zip((20, 30), pipelines, strict=True):
+            made.mark = pipelines[0].mark
+            things(made, n_rows)
+            for _ in range(2):
+                mirror = mirror_of(made, cache)
+                mirror.pull(made.names["things"])
+            assert set(mirror.status().state) == {"current"}
+            assert len(cache.schemas[made.names["things"]].Thing) == n_rows
+        assert mirror_of(pipelines[0], cache).status().empty
+    finally:
+        for made in pipelines:
+            made.drop()
+
+
 def test_a_relation_is_sent_to_another_process(page, cache):
     import pickle
 
     mirror_of(page, cache).pull(page.names["trial"])
     ctrl = cache.schemas[page.names["trial"]].Trial & {"trial_type": "ctrl"}
     assert rows(pickle.loads(pickle.dumps(ctrl))) == rows(ctrl)
+    db = pickle.loads(pickle.dumps(cache.schemas))[page.names["trial"]]
+    whole = pickle.loads(pickle.dumps(db.Trial))
+    assert len(whole.Attribute) == 50
     with pytest.raises(TypeError, match="holds a password"):
         pickle.dumps(mirror_of(page, cache))
 

@@ -22,8 +22,14 @@ LAYOUT = 1
 _KEY = b"one_cache_mirrored"
 _IDS = uuid.UUID("0d3c9a54-8c3b-5c1f-9b0a-3a5a8f6f2f11")
 _TIERS = (("__", "computed"), ("_", "imported"), ("#", "lookup"))
-# "(s) calcium activity": people write the unit first
-_UNIT = re.compile(r"\s*\(([^()]{1,24})\)")
+# people write "(s) calcium activity", "bin size (in second)" or "duration of the trial (s)"
+_FIRST = re.compile(r"\s*\((?:in )?([^()]{1,24})\)")
+_LATER = re.compile(r"\(in ([^()]{1,24})\)|\(([^()\s]{1,12})\)\s*$")
+_UNITS = re.compile(
+    r"(?:[kMGmunpfµμ]?(?:s|m|g|l|L|V|A|W|Hz|ohm|Ohm|Ω|b|B|rad|bar|Pa|lx)|sec|seconds?|min|minutes?|"
+    r"h|hours?|days?|cm|px|pixels?|frames?|samples?|fps|deg|degrees?|°C?|%|a\.u\.|dB|dF/F|ΔF/F|C|K)"
+    r"(?:[/*^·²2-].{0,8})?"
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,19 @@ class Attribute:
 
     @property
     def unit(self) -> str:
-        """Unit that the comment begins with, in parentheses; empty without one."""
-        match = _UNIT.match(self.comment)
-        return match[1].strip() if match else ""
+        """Unit that the comment gives in parentheses; empty without one.
+
+        Examples
+        --------
+        >>> comments = "(s) activity", "bin size (in second)", "speed (cm/s)", "number (0-based)"
+        >>> [Attribute("x", "DOUBLE", comment=text).unit for text in comments]
+        ['s', 'second', 'cm/s', '']
+        """
+        first, later = _FIRST.match(self.comment), _LATER.search(self.comment)
+        if first:
+            return first[1].strip()
+        found = (later[1] or later[2]) if later else ""
+        return found if _UNITS.fullmatch(found) else ""
 
 
 @dataclass(frozen=True)

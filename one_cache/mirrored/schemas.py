@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from urllib.parse import urlsplit
 from one_cache.errors import (
     ContentError,
     HashMismatch,
+    InvalidArgument,
     NotInCache,
     NotMirrored,
     TableReadOnly,
@@ -92,6 +95,9 @@ class Schema:
         self._name = name
         self._seen: tuple[object, list[Row]] = (None, [])
         self._made: dict[str, tuple[object, MirroredRelation]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Schema, (self._cache, self._name)
 
     @property
     def name(self) -> str:
@@ -196,9 +202,26 @@ class Schema:
         mark = (row, tuple(parts.values()))
         made = self._made.get(row.table)
         if made is None or made[0] != mark:
-            inside = {name: self._relation(one, rows) for name, one in parts.items()}
+            inside = _Parts(parts, partial(self._relation, rows=rows))
             made = self._made[row.table] = (mark, mirrored(self._cache, row, inside))
         return made[1]
+
+
+class _Parts(Mapping[str, Relation]):
+    """Part tables, each opened when it is asked for: its file may not be here."""
+
+    def __init__(self, rows: Mapping[str, Row], make: Callable[[Row], Relation]) -> None:
+        self._rows = rows
+        self._make = make
+
+    def __getitem__(self, name: str) -> Relation:
+        return self._make(self._rows[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 class _Master:
@@ -272,11 +295,23 @@ class MirroredRelation(Relation):
 
     def restrict(self, *conditions: Any) -> Relation:
         """See `Relation.restrict`."""
+        for condition in conditions:
+            self._refuse_paths(condition)
         with self._told():
             result = super().restrict(*conditions)
         if result is not self and isinstance(result, MirroredRelation):
             result._is_restricted = True
         return result
+
+    def _refuse_paths(self, condition: Any) -> None:
+        """Refuse what DataJoint would look for inside JSON; here it would restrict nothing."""
+        for name in condition if isinstance(condition, Mapping) else ():
+            column = re.split(r"[.:\[]", str(name))[0]
+            if name not in self.heading and column != name and column in self.heading:
+                raise InvalidArgument(
+                    f"{name!r}: what is inside {column!r} cannot be asked of a mirror; fetch the "
+                    "column and choose in Python"
+                )
 
     def join(self, other: Relation, *, left: bool = False) -> Relation:
         """See `Relation.join`."""

@@ -465,3 +465,35 @@ def test_names_of_folders_mean_only_themselves(tmp_path: Path, name: str, large:
     tables = Tables.open(tmp_path / name, silent=True, large=large)
     assert tables.rel_paths() == ["alf/new.x.npy", "right.x.npy"]
     assert tables.count("datasets") == 21
+
+
+def test_a_file_of_rows_of_which_a_bit_changed_gives_no_other_rows(tmp_path: Path) -> None:
+    tables = Tables.open(filled(tmp_path), silent=True, large=0)
+    known = {eid: tables.datasets_of(eid) for eid in EIDS}
+    ids = [one.id for found in known.values() for one in found]
+    (rows,) = (tmp_path / ".one_cache/shaped").glob("*.rows")
+    whole = rows.read_bytes()
+    refused = 0
+    for place in range(8, len(whole), len(whole) // 60):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        rows.unlink(missing_ok=True)
+        rows.write_bytes(changed)
+        tables = Tables.open(tmp_path, silent=True, large=1_000_000)
+        try:
+            assert {eid: tables.datasets_of(eid) for eid in EIDS} == known
+            assert [one.id for one in tables.datasets(ids)] == ids
+            assert tables.dataset_names() == [f"d{n}.x.npy" for n in range(5)]
+        except TableCorrupt:
+            refused += 1
+            assert Tables.open(tmp_path, silent=True, large=0).datasets_of(EIDS[0])
+    assert refused > 10
+
+
+def test_a_file_of_rows_of_another_form_is_made_again(tmp_path: Path) -> None:
+    filled(tmp_path)
+    (rows,) = (tmp_path / ".one_cache/shaped").glob("*.rows")
+    whole = rows.read_bytes()
+    rows.write_bytes(whole[:-1] + b"2")
+    assert len(Tables.open(tmp_path, silent=True, large=0).datasets_of(EIDS[4])) == 5
+    assert rows.read_bytes()[-8:] == whole[-8:]

@@ -8,25 +8,31 @@ not; it is made anew whenever the table changes.
 
 ::
 
-    magic | records | texts | order of ids | sessions | distinct texts | footer (JSON) | its length
-    | magic
+    magic | records | texts | order of ids | sessions | distinct texts | checksums of all these
+    | footer (JSON) | its length and checksum | magic
+
+Whoever reads a block for the first time compares it with its checksum, so damage is an error and
+never another row.
 """
 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import datetime as dt
 import json
 import math
 import mmap
 import struct
+import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from one_cache.errors import TableCorrupt
 
-MAGIC = b"1cache02"
+MAGIC = b"1cache03"  # another number for each form; what is of another one is made anew
+BLOCK = 4096  # bytes that have a checksum together
 _FIRST = len(MAGIC)
 
 LARGE = 20_000  # rows; a smaller table is scanned in less time than this file takes to find
@@ -48,6 +54,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 
 LENGTH = struct.Struct("<I")
+ENDING = struct.Struct("<II")  # length of the footer, its checksum
 OFFSET = struct.Struct("<q")
 ORDER = struct.Struct("<II")  # first 32 bits of an id, number of its row
 SESSION = struct.Struct("<16sq")
@@ -138,16 +145,20 @@ class RowFile:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         with path.open("rb") as file:
             try:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError as error:
                 raise TableCorrupt(f"{path}: empty") from error
-        end = len(self._map) - len(MAGIC) - LENGTH.size
-        if end < 0 or self._map[end + LENGTH.size :] != MAGIC:
+        end = len(self._map) - len(MAGIC) - ENDING.size
+        if end < 0 or self._map[end + ENDING.size :] != MAGIC:
             raise TableCorrupt(f"{path}: no file of rows, or not all of it")
-        length = LENGTH.unpack_from(self._map, end)[0]
-        self.footer: Mapping[str, Any] = json.loads(self._map[end - length : end])
+        length, checksum = ENDING.unpack_from(self._map, end)
+        footer = self._map[max(0, end - length) : end]
+        if zlib.crc32(footer) != checksum:
+            raise TableCorrupt(f"{path}: damaged")
+        self.footer: Mapping[str, Any] = json.loads(footer)
         kinds: Mapping[str, str] = self.footer["kinds"]
         self.columns = tuple(kinds)
         self.count: int = self.footer["count"]
@@ -159,7 +170,31 @@ class RowFile:
         self._order: int = self.footer.get("order", 0)
         self._sessions: int = self.footer.get("sessions", 0)
         self._session_count: int = self.footer.get("session_count", 0)
+        self._checks: int = self.footer.get("checks", 0)
+        self._checked = bytearray(self._checks // BLOCK + 1)
         self._known: dict[int, str] = {}
+
+    def _check(self, start: int, size: int) -> int:
+        """Compare what is read for the first time with its checksum; give `start` back."""
+        first, last = start // BLOCK, (start + size - 1) // BLOCK
+        if first == last and self._checked[first]:  # nearly always
+            return start
+        for block in range(first, last + 1):
+            if not self._checked[block]:
+                place = block * BLOCK
+                found = zlib.crc32(self._map[place : min(place + BLOCK, self._checks)])
+                if found != LENGTH.unpack_from(self._map, self._checks + LENGTH.size * block)[0]:
+                    self._refuse()
+                self._checked[block] = 1
+        return start
+
+    def _refuse(self) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink()  # it holds nothing that the table does not, and is made anew
+        raise TableCorrupt(
+            f"{self._path}: damaged, and removed; the table itself is as it was. Open the tables "
+            "again: it is made anew"
+        )
 
     def close(self) -> None:
         """Let go of the file."""
@@ -188,7 +223,8 @@ class RowFile:
             return []
         first, last = self._start_of(at), self._start_of(at + 1)
         size = self._record.size
-        records = self._record.iter_unpack(self._map[_FIRST + first * size : _FIRST + last * size])
+        start = self._check(_FIRST + first * size, (last - first) * size)
+        records = self._record.iter_unpack(self._map[start : start + (last - first) * size])
         if columns:
             wanted = [self._fields[column] for column in columns]
             return [
@@ -269,8 +305,9 @@ class RowFile:
                 order.append(tests[column])
             else:
                 form += f"{struct.calcsize('<' + ''.join(fields))}x"
-        block = memoryview(self._map)[_FIRST : _FIRST + self.count * self._record.size]
-        records = struct.iter_unpack(form, block)
+        size = self.count * self._record.size
+        start = self._check(_FIRST, size)
+        records = struct.iter_unpack(form, memoryview(self._map)[start : start + size])
         if len(order) == 1:
             test = order[0]
             return [number for number, (value,) in enumerate(records) if test(value)]
@@ -300,38 +337,42 @@ class RowFile:
         if column not in self.footer.get("distinct", {}):
             return None
         start, count = self.footer["distinct"][column]
+        self._check(start, 8 * count)
         return memoryview(self._map)[start : start + 8 * count].cast("q").tolist()
 
     # -- where things lie ------------------------------------------------------------------
 
     def _row_at(self, at: int) -> int:
         """Give the number of the row whose id is the `at`-th smallest."""
-        row: int = ORDER.unpack_from(self._map, self._order + at * ORDER.size)[1]
+        start = self._check(self._order + at * ORDER.size, ORDER.size)
+        row: int = ORDER.unpack_from(self._map, start)[1]
         return row
 
     def _id_prefix(self, at: int) -> int:
-        prefix: int = ORDER.unpack_from(self._map, self._order + at * ORDER.size)[0]
+        start = self._check(self._order + at * ORDER.size, ORDER.size)
+        prefix: int = ORDER.unpack_from(self._map, start)[0]
         return prefix
 
     def _id_at(self, at: int) -> bytes:
-        start = _FIRST + self._row_at(at) * self._record.size
+        start = self._check(_FIRST + self._row_at(at) * self._record.size, 16)
         return self._map[start : start + 16]
 
     def _eid_prefix(self, at: int) -> int:
         return int.from_bytes(self._eid_at(at)[:4], "big")
 
     def _eid_at(self, at: int) -> bytes:
-        start = self._sessions + at * SESSION.size
+        start = self._check(self._sessions + at * SESSION.size, SESSION.size)
         return self._map[start : start + 16]
 
     def _start_of(self, at: int) -> int:
         if at == self._session_count:
             return self.count
-        start: int = SESSION.unpack_from(self._map, self._sessions + at * SESSION.size)[1]
+        place = self._check(self._sessions + at * SESSION.size, SESSION.size)
+        start: int = SESSION.unpack_from(self._map, place)[1]
         return start
 
     def _row(self, number: int) -> tuple[Any, ...]:
-        start = _FIRST + number * self._record.size
+        start = self._check(_FIRST + number * self._record.size, self._record.size)
         values = self._decoded(self._record.unpack_from(self._map, start))
         if not self._grouped:
             return tuple(values)
@@ -366,8 +407,9 @@ class RowFile:
             return None
         text = self._known.get(offset)
         if text is None:
-            start = self._texts + offset
+            start = self._check(self._texts + offset, LENGTH.size)
             length = LENGTH.unpack_from(self._map, start)[0]
+            self._check(start, LENGTH.size + length)
             text = self._map[start + 4 : start + 4 + length].decode()
             if len(self._known) < 65_536:
                 self._known[offset] = text

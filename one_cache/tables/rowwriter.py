@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import shutil
+import zlib
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -17,9 +19,11 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 from pyarrow import compute
 
 from one_cache.tables.rowfile import (
+    BLOCK,
     DIGEST_MD5,
     DIGEST_NULL,
     DIGEST_TEXT,
+    ENDING,
     LENGTH,
     MAGIC,
     NO_DAY,
@@ -93,6 +97,38 @@ def _uuids(column: Any) -> Any:
     return np.ascontiguousarray(nibbles[:, 0::2] << 4 | nibbles[:, 1::2])
 
 
+class _Summed:
+    """A file that is written from its beginning to its end, and the checksums of its blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._rest = b""
+        self._size = 0
+        self.sums = array("L")
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._size += len(data)
+        waiting = memoryview(self._rest + data)
+        whole = len(waiting) // BLOCK * BLOCK
+        self.sums.extend(zlib.crc32(waiting[at : at + BLOCK]) for at in range(0, whole, BLOCK))
+        self._rest = bytes(waiting[whole:])
+
+    def tell(self) -> int:
+        return self._size
+
+    def write_sums(self) -> None:
+        """Write the checksums of all that was written."""
+        self.write(np.array([*self.sums, zlib.crc32(self._rest)], "<u4").tobytes())
+
+    def sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class RowWriter:
     """Writes a file of rows while the table itself is written.
 
@@ -113,7 +149,7 @@ class RowWriter:
 
     def __init__(self, path: Path, schema: Any, key: Sequence[str]) -> None:
         self._path = path
-        self._file: IO[bytes] = path.open("wb")  # noqa: SIM115
+        self._file = _Summed(path)
         self._file.write(MAGIC)
         self._heap = self._temporary()
         self._aside = [self._temporary() for _ in range(16)]
@@ -262,13 +298,14 @@ class RowWriter:
             footer["order"] = self._file.tell()
             self._write_order()
             footer["sessions"] = self._file.tell()
-            self._file.writelines(self._sessions)
+            self._file.write(b"".join(self._sessions))
             footer["session_count"] = sum(map(len, self._sessions)) // SESSION.size
             footer["distinct"] = self._write_distinct()
+            footer["checks"] = self._file.tell()
+            self._file.write_sums()
         raw = json.dumps(footer).encode()
-        self._file.write(raw + LENGTH.pack(len(raw)) + MAGIC)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.write(raw + ENDING.pack(len(raw), zlib.crc32(raw)) + MAGIC)
+        self._file.sync()
         self.close()
 
     def _put_aside(self, ids: Any) -> None:
@@ -307,6 +344,7 @@ class RowWriter:
 
     def close(self) -> None:
         """Let go of the files."""
-        for file in (self._heap, *self._aside, self._file):
+        files: list[_Summed | IO[bytes]] = [self._heap, *self._aside, self._file]
+        for file in files:
             with contextlib.suppress(OSError):  # a full disk was reported by what filled it
                 file.close()

@@ -7,8 +7,8 @@ usage: python benchmarks/share.py [--rounds 5] [--rows 5000000] [--folder DIR] [
 - ``diff`` of two tables as a server writes them, of which one row in 1,000 differs, in a process
   of its own: time and peak memory;
 - ``restore`` of 2,000 small files from a server on this machine, beside the plain transfer of the
-  same files (``one_cache.transfer.fetch``), each in a new process, in turn. The engines of the
-  tables (0.3 s) are imported before either.
+  same files (``one_cache.transfer.fetch``), each in a new process, in turn. The packages that
+  open tables and ask servers (0.4 s) are imported before either.
 """
 
 import argparse
@@ -46,7 +46,7 @@ found["seconds"], found["counts"] = time.perf_counter() - start, changes.counts
 end()
 """
 READ = """
-import duckdb, pandas, pyarrow.compute, pyarrow.parquet
+import duckdb, pandas, pyarrow.compute, pyarrow.parquet, requests
 from one_cache.recorder import read_record
 from one_cache.remotes import connect
 source, record, target = sys.argv[1:4]

@@ -356,9 +356,10 @@ class Asking:
             found = self._shelf.memory.by_id(name, ids)
         rest = [one for one in dict.fromkeys(ids) if one not in found]
         direct = edition.direct.get(name)
+        rows: Iterable[Row] = ()
         if direct is not None and (name == "datasets" or len(rest) <= FEW):
-            rows: Iterable[Row] = named(direct.columns, direct.find(rest).values())
-        else:
+            rows = named(direct.columns, direct.find(rest).values())
+        elif name in edition.files:
             rows = self._of_ids(name, rest)
         for row in rows:
             found.setdefault(row["id"], row)

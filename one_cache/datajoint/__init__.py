@@ -20,6 +20,7 @@ all of one moment, and only rows that changed since the last pull. It needs the 
 
     mirror    pull and status
     choice    which tables and rows are meant
+    place     where the server is, and who asks
     server    the connection, one moment of it, what it refuses
     columns   what DataJoint says of a table, and how each column is read
     digests   which rows changed, found out on the server

@@ -15,7 +15,8 @@ from one_cache.datajoint.choice import Chosen, choose, schema_of
 from one_cache.datajoint.columns import readings
 from one_cache.datajoint.copying import Former, copy_table
 from one_cache.datajoint.digests import ask_digests
-from one_cache.datajoint.server import Altered, Server, read_login, read_place
+from one_cache.datajoint.place import read_login, read_place
+from one_cache.datajoint.server import Altered, Server
 from one_cache.errors import CacheWarning, InvalidArgument, ModeError, RemoteError
 from one_cache.mirrored.about import FOLDER, TABLE, About, Row, row_id
 from one_cache.mirrored.schemas import rows_of

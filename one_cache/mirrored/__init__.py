@@ -9,14 +9,16 @@ rename of that table shows a whole pull, and manifest, record and bundle hold wh
 
     about     what the file of a mirrored table says of itself; names of classes
     blob      packed values
-    schemas   ``cache.schemas``: classes, part tables, relations
+    relations one table: its rows, its values, what it refuses
+    schemas   ``cache.schemas``: classes and part tables
 """
 
 from __future__ import annotations
 
 from one_cache.mirrored.about import About, Attribute, Row, class_name
 from one_cache.mirrored.blob import is_packed, unpack
-from one_cache.mirrored.schemas import MirroredRelation, Schema, Schemas
+from one_cache.mirrored.relations import MirroredRelation
+from one_cache.mirrored.schemas import Schema, Schemas
 
 __all__ = [
     "About",

@@ -41,7 +41,7 @@ class Attribute:
     name : str
         Its name.
     kind : str
-        How it is stored here: a type of the engine, or one of the keys of `schemas.DECODED`.
+        How it is stored here: a type of the engine, or one of the keys of `relations.DECODED`.
     declared : str
         Its type on the server, as DataJoint writes it.
     comment : str

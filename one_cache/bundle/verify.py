@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -76,6 +75,9 @@ def verify(
     count = threads or os.cpu_count() or 1
     total = sum(file.size or 0 for file in files)
     with progress(total, "B", "Verifying", silent) as bar, _Run(store, files, bar) as run:
+        # needed here only, and slow to import
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(count) as pool:
             workers = [pool.submit(run.work) for _ in range(count)]
             try:

@@ -11,7 +11,6 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.request import url2pathname
 
 from one_cache.errors import (
     Forbidden,
@@ -212,6 +211,9 @@ def _path_of(address: str) -> str:
     scheme, found, rest = address.partition("://")
     if not found or scheme.lower() != "file":
         return os.path.expanduser(address)
+    # brings the web client of the standard library along
+    from urllib.request import url2pathname
+
     host, slash, path = rest.partition("/")
     if host.lower() in ("", "localhost"):
         return url2pathname(slash + path)

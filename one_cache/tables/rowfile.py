@@ -35,7 +35,8 @@ MAGIC = b"1cache03"  # another number for each form; what is of another one is m
 BLOCK = 4096  # bytes that have a checksum together
 _FIRST = len(MAGIC)
 
-LARGE = 20_000  # rows; a smaller table is scanned in less time than this file takes to find
+SHAPED = 1_000  # rows; for a smaller table this file would save less than it costs
+LARGE = 20_000  # rows; all of a smaller table are held where that answers sooner
 
 NOTHING = -1  # an offset, flag or number that is null
 DIGEST_NULL, DIGEST_MD5, DIGEST_TEXT = 0, 1, 2

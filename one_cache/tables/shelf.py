@@ -17,7 +17,7 @@ from one_cache.tables.engine import Engine, as_arrow_table, explained
 from one_cache.tables.files import SUFFIX, Stamp, TableFile, open_file
 from one_cache.tables.forks import mind_forks
 from one_cache.tables.memory import Memory, Row, as_arrow
-from one_cache.tables.rowfile import LARGE, RowFile
+from one_cache.tables.rowfile import SHAPED, RowFile
 from one_cache.tables.schema import LAYOUTS, layout_of, quoted
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Shelf:
         writable: bool = True,
         silent: bool = False,
         pinned: bool = False,
-        large: int = LARGE,
+        large: int = SHAPED,
     ) -> None:
         self.folder = folder
         self.lock = threading.RLock()

@@ -11,7 +11,7 @@ from one_cache.records import Dataset, Session
 from one_cache.tables.asking import Asking
 from one_cache.tables.files import hash_of
 from one_cache.tables.memory import Row, read_row
-from one_cache.tables.rowfile import LARGE
+from one_cache.tables.rowfile import SHAPED
 from one_cache.tables.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Tables(Asking):
         writable: bool = True,
         pins: Mapping[str, str] | None = None,
         silent: bool = False,
-        large: int = LARGE,
+        large: int = SHAPED,
     ) -> Tables:
         """Open the tables of a folder.
 

@@ -585,6 +585,28 @@ def test_tables_that_no_class_made(empty, cache):
         assert set(mirror.pull(schema).state) == {"unchanged"}
 
 
+def test_texts_of_several_collations_are_told_apart(empty, cache):
+    if empty.backend == "postgresql":
+        kinds = 'a varchar(9) COLLATE "C", b varchar(9)'
+    else:
+        kinds = (
+            "a varchar(9) CHARACTER SET latin1 COLLATE latin1_general_cs, "
+            "b varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci, "
+            "c enum('x', 'y') CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        )
+    empty.declare("texts", {"Known": ("Manual", "known_id: int32\n---\n")})
+    query, table = empty.instance.connection.query, f"{empty.names['texts']}.mixed"
+    query(f"CREATE TABLE {table} (n integer, {kinds}, PRIMARY KEY (n, a, b))")
+    query(f"INSERT INTO {table} (n, a, b) VALUES (1, 'é', 'é'), (2, 'e', 'E,'), (2, 'e,', 'E')")
+    mirror = mirror_of(empty, cache)
+    mirror.pull(empty.names["texts"])
+    mixed = cache.schemas[empty.names["texts"]].Mixed
+    assert [(row["a"], row["b"]) for row in rows(mixed)] == [("é", "é"), ("e", "E,"), ("e,", "E")]
+    query(f"UPDATE {table} SET b='e' WHERE a='e,'")
+    assert states(mirror.pull(empty.names["texts"]))["Mixed"] == "updated"
+    assert cache.schemas[empty.names["texts"]].Mixed.fetch("b").tolist() == ["é", "E,", "e"]
+
+
 # what goes wrong ------------------------------------------------------------------------------
 
 

@@ -200,7 +200,8 @@ def _of_mysql(name: str, column: Any, one: Attribute, is_single: bool) -> Readin
         # 0000-00-00 comes as a text
         return Reading(one, name, shown, convert=_no_text)
     is_short = re.match(r"(var)?char|enum", str(column.type).lower())
-    digest = f"quote({name})" if is_short else f"ifnull(md5({name}), '-')"
+    # as bytes: texts of two collations cannot be joined
+    digest = f"cast(quote({name}) as binary)" if is_short else f"ifnull(md5({name}), '-')"
     return Reading(one, name, digest, convert=_text if one.kind == "VARCHAR" else None)
 
 

@@ -416,3 +416,22 @@ def test_metadata_of_another_form_are_refused(tmp_path: Path, meta: dict[str, st
     pq.write_table(table.replace_schema_metadata(meta), tmp_path / "datasets.pqt")
     with pytest.raises(TableCorrupt, match="metadata"):
         Tables.open(tmp_path)
+
+
+@pytest.mark.parametrize("large", [0, 1_000_000])
+def test_rows_that_another_wrote_anew_are_not_taken_for_sorted(tmp_path: Path, large: int) -> None:
+    tables = Tables.open(tmp_path, silent=True)
+    ids = [some_id(number) for number in range(200)]
+    tables.add("datasets", [Dataset(one, ids[n % 20], "a.x.npy") for n, one in enumerate(ids)])
+    path = tables.save()["datasets"]
+    table = pq.read_table(path)
+    turned = table.take(list(range(0, 200, 2)) + list(range(1, 200, 2))).drop_columns(["qc"])
+    assert b"one_cache" in turned.schema.metadata
+    pq.write_table(turned, path)
+
+    again = Tables.open(tmp_path, silent=True, large=large)
+    assert [len(again.datasets_of(eid)) for eid in ids[:20]] == [10] * 20
+    again.add("datasets", [Dataset(one, ids[n % 20], "b.x.npy") for n, one in enumerate(ids)])
+    again.save()
+    assert pq.read_table(path)["rel_path"].to_pylist() == ["b.x.npy"] * 200
+    assert {one.qc for one in again.datasets(ids)} == {QC.NOT_SET}

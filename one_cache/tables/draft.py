@@ -126,10 +126,11 @@ class Draft:
             Number of rows.
         """
         schema = file_schema(found, self._name, meta)
-        self._rows = RowWriter(self._rows_path, schema, layout_of(self._name, schema.names).key)
+        key = layout_of(self._name, schema.names).key
+        self._rows = RowWriter(self._rows_path, schema, key)
         count = 0
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(open_writer(self.table, schema)) if table else None
+            file = stack.enter_context(open_writer(self.table, schema, key)) if table else None
             # compression needs no interpreter: it goes on while the rows are written
             beside = stack.enter_context(ThreadPoolExecutor(1))
             writing: Future[None] | None = None

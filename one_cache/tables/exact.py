@@ -64,9 +64,10 @@ def write_exact(
             first = list(layout_of(name, list(kinds)).columns)
             kinds = {column: kinds[column] for column in [*first, *sorted({*kinds} - {*first})]}
             columns = {column: quoted(column) for column in arrow.schema.names}
-            batches = in_form(connection, columns, kinds, layout_of(name, list(kinds)).key)
+            key = layout_of(name, list(kinds)).key
+            batches = in_form(connection, columns, kinds, key)
             schema = _schema(batches.schema, name, meta)
-            with open_writer(path, schema) as file:
+            with open_writer(path, schema, key) as file:
                 for portion in portions(batches, schema):
                     file.write_table(portion, row_group_size=GROUP)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from one_cache.tables.schema import (
     MARK,
     check_known,
     check_meta,
+    layout_of,
     only,
     parquet_source,
     quoted,
@@ -203,6 +204,18 @@ def _metadata(engine: Engine, path: Path) -> tuple[dict[str, Any] | None, int | 
         raise TableCorrupt(f"{path}: its metadata are not what they should be: {error}") from error
 
 
+def _is_sorted(path: Path, key: Sequence[str]) -> bool:
+    # heavy, and needed only where no file of rows says what the table is
+    import pyarrow as pa
+
+    from one_cache.tables.parquet import is_sorted
+
+    try:
+        return is_sorted(path, key)
+    except (pa.ArrowException, OSError) as error:
+        raise TableCorrupt(f"{path}: cannot be read as Parquet: {error}") from error
+
+
 def open_file(engine: Engine, path: Path) -> TableFile | None:
     """Look at a Parquet file.
 
@@ -244,10 +257,9 @@ def open_file(engine: Engine, path: Path) -> TableFile | None:
     types = {row[0]: row[1] for row in described}
     if meta is None:
         check_known(name, types, where)
-    columns = reading(name, types, shaped=layout is not None, where=where)
+    shaped = layout is not None and _is_sorted(path, layout_of(name, list(types)).key)
+    columns = reading(name, types, shaped=shaped, where=where)
     count = counted[0] if counted else 0
-    file = TableFile(
-        name, path, path, stamp, meta or {}, {}, columns, count, shaped=layout is not None
-    )
+    file = TableFile(name, path, path, stamp, meta or {}, {}, columns, count, shaped=shaped)
     _, rows = engine.ask(f"DESCRIBE {file.select}", what=f"{path}: cannot be read as a table")
     return replace(file, kinds={row[0]: row[1] for row in rows})

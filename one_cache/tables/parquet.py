@@ -54,7 +54,7 @@ def _in_type(column: Any, field: Any) -> Any:
     return pa.DictionaryArray.from_arrays(codes, column.dictionary, ordered=True)
 
 
-def open_writer(path: Path, schema: Any) -> Any:
+def open_writer(path: Path, schema: Any, key: Sequence[str]) -> Any:
     """Open a Parquet file for writing.
 
     Parameters
@@ -63,6 +63,8 @@ def open_writer(path: Path, schema: Any) -> Any:
         The file to make.
     schema : pyarrow.Schema
         As :func:`file_schema` gives it.
+    key : sequence of str
+        Columns by which the rows are sorted.
 
     Returns
     -------
@@ -70,8 +72,38 @@ def open_writer(path: Path, schema: Any) -> Any:
     """
     plain = [field.name for field in schema if field.name not in _DISTINCT]
     return parquet.ParquetWriter(
-        path, schema, compression="zstd", compression_level=1, use_dictionary=plain
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=plain,
+        sorting_columns=_order(schema.names, key),
     )
+
+
+def _order(names: Sequence[str], key: Sequence[str]) -> list[Any]:
+    return [parquet.SortingColumn(list(names).index(column)) for column in key]
+
+
+def is_sorted(path: Path, key: Sequence[str]) -> bool:
+    """Whether a file says of its rows that they are sorted, as ours do.
+
+    Whoever reads such a file and writes its rows anew keeps the metadata, but not this.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    key : sequence of str
+        Columns by which the rows must be sorted.
+
+    Returns
+    -------
+    bool
+    """
+    said = parquet.read_metadata(path)
+    groups = [said.row_group(0)] if said.num_row_groups else []
+    return all([*group.sorting_columns] == _order(said.schema.names, key) for group in groups)
 
 
 def file_schema(found: Any, name: str, meta: Mapping[str, Any]) -> Any:

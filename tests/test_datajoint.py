@@ -141,7 +141,7 @@ def test_names_tiers_keys_comments_and_units_are_kept(page, cache):
     assert "50" in db._repr_html_()
     assert "Total: 50" in db.Trial._repr_html_()
     assert "(Total: 50)" in repr(db.Trial)
-    assert "=BLOB=" in repr(cache.schemas[page.names["miniscope"]].Activity.Trace)
+    assert "<blob>" in repr(cache.schemas[page.names["miniscope"]].Activity.Trace)
 
 
 def test_a_float_is_the_number_that_was_typed(page, cache):

@@ -327,8 +327,17 @@ def _column(cache: Desk, one: Attribute) -> Column:
         "npy": Attached(cache, is_array=True),
     }
     kind = DECODED.get(one.kind, one.kind)
+    # as DataJoint 2 shows it: "<blob@main>" is a "<blob>"
+    codec = re.match(r"<\w+", one.declared)
     return Column(
-        one.name, kind, one.comment, one.unit, one.nullable, one.default, decoders.get(one.kind)
+        one.name,
+        kind,
+        one.comment,
+        one.unit,
+        one.nullable,
+        one.default,
+        decoders.get(one.kind),
+        f"{codec[0]}>" if codec else "json" if one.kind == "json" else "bytes",
     )
 
 

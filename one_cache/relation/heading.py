@@ -29,6 +29,8 @@ class Column:
         Its value in rows that leave it out.
     decode : callable, optional
         Makes the value that users see from the one that is stored.
+    shown : str
+        Stands in previews for values that they leave alone.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Column:
     nullable: bool = True
     default: Any = None
     decode: Callable[[Any], Any] | None = field(default=None, compare=False, repr=False)
+    shown: str = "=BLOB="
 
     @property
     def is_blob(self) -> bool:

@@ -283,7 +283,10 @@ class Rows:
         columns = {name: as_array(self.heading[name], table[name]) for name in names if table}
         n_rows = table.num_rows if table is not None else min(len(self), limit + 1)
         rows = [
-            [columns[name][row] if name in columns else "=BLOB=" for name in self.heading.names]
+            [
+                columns[name][row] if name in columns else self.heading[name].shown
+                for name in self.heading.names
+            ]
             for row in range(min(n_rows, limit))
         ]
         return rows, n_rows > limit

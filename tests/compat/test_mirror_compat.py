@@ -8,6 +8,7 @@ docs/datajoint.md.
 from __future__ import annotations
 
 import warnings
+from operator import attrgetter
 from types import SimpleNamespace
 
 import numpy as np
@@ -274,3 +275,28 @@ def test_windows_are_found_from_the_relations_of_a_mirror(both):
     assert len(windows) == 50
     # the page has 26 trials with a press of the center button, 10 of them control trials
     assert windows.event.notna().sum() == 26
+
+
+PREVIEWS = [
+    "trial.Trial", "trial.TrialType", "trial.Trial.Attribute", "notes.Note",
+    "event.AlignmentEvent",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PREVIEWS)
+@pytest.mark.parametrize(("limit", "width"), [(5, 14), (3, 30)])
+def test_a_preview_looks_as_it_does_live(name, limit, width, both):
+    mine, theirs = (attrgetter(name)(tables) for tables in both[:2])
+    # the live one comes in the order of the server unless it is told
+    original = theirs & both[1].Top(limit=10_000, order_by="KEY")
+    assert (mine & "TRUE").preview(limit=limit, width=width) == original.preview(
+        limit=limit, width=width
+    )
+
+
+def test_a_preview_says_which_columns_hold_arrays(both):
+    mine, theirs = (tables.miniscope.Activity.Trace & {"mask_id": 1} for tables in both[:2])
+    # the live one cuts the name of such a column to the width of "<blob>"
+    assert "activity_trace" in repr(mine)
+    for shown in (repr(mine), repr(theirs)):
+        assert shown.count("<blob>") == 2

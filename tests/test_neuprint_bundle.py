@@ -113,3 +113,17 @@ def test_pinned_answers_are_not_removed(recorded, server, tmp_path):
     paper = Cache(tmp_path / "cache", tables_dir=tmp_path / "paper", mode="fixed")
     _client = client_of(server, None, cache=paper)
     assert calls.same(notebook(), found)
+
+
+def test_answers_that_changed_since_are_outdated(recorded, server):
+    cache, recorder, _ = recorded
+    assert cache.outdated(recorder) == []
+    server.say("n.status AS now", ["now"], [["Traced"]])
+    with cache.recording() as before:
+        client_of(server, None, cache=cache).fetch_custom("MATCH (n) RETURN n.status AS now")
+    server.edit()
+    server.say("n.status AS now", ["now"], [["Orphan"]])
+    client_of(server, None, cache=cache).fetch_custom("MATCH (n) RETURN n.status AS now")
+    [change] = cache.outdated(before)
+    assert change.kind == "bytes"
+    assert change.id in {entry.id for entry in before}

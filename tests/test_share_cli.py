@@ -141,7 +141,7 @@ def test_what_is_outdated_is_listed(run, cache):
     status, out, err = run("outdated", cache.record, *options)
     assert status == 1
     assert "alf/probe00/pykilosort/#2024-05-06#/drift.times.npy" in out
-    assert err == "1 datasets of the record are outdated\n"
+    assert err == "1 of the record outdated\n"
     with cache.recording() as recorder:
         recorder.clear()
         cache.load_object(PLACE, "wheel")

@@ -12,7 +12,7 @@ from one_cache.recorder import Entry
 from one_cache.tables import Tables
 from one_cache.tables.schema import quoted
 
-_CORE = ("sessions", "datasets")
+CORE = ("sessions", "datasets")
 # these are of the record, not of the cache that it was read through
 _OF_RECORD = ("date_created", "date_modified", "origin")
 
@@ -100,7 +100,7 @@ def other_tables(entries: Iterable[Entry], tables: Tables) -> dict[str, Any]:
     named = {entry.id: entry for entry in entries if entry.kind != "dataset"}
     found: dict[str, Any] = {}
     for name in tables.names():
-        if name in _CORE:
+        if name in CORE:
             continue
         if name in named and named[name].kind == "table":
             found[name] = tables.arrow(f"SELECT * FROM {quoted(name)}")

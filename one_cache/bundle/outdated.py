@@ -112,6 +112,38 @@ def _bytes_of(hash: str | None, size: int | None) -> str:
     return hash or ("" if size is None else f"{size} bytes")
 
 
+def changed(
+    entries: Iterable[Entry], rows: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
+) -> Iterator[Change]:
+    """Compare answers, results and mirrored tables that were read with those here today.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        What was read; datasets are passed over.
+    rows : callable
+        Gives the rows of these ids that tables of other kinds hold.
+
+    Yields
+    ------
+    Change
+        ``bytes``: asked, computed or mirrored again since, with another result.
+
+    Examples
+    --------
+    >>> read = Entry("query", "q", path="a.parquet", hash="sha256:1")
+    >>> today = {"q": {"hash": "sha256:2"}}
+    >>> [(change.kind, change.after) for change in changed([read], lambda ids: today)]
+    [('bytes', 'sha256:2')]
+    """
+    read = [entry for entry in entries if entry.kind != "dataset" and entry.hash]
+    today = rows([entry.id for entry in read]) if read else {}
+    for entry in read:
+        now = today.get(entry.id, {}).get("hash")
+        if now and now != entry.hash:
+            yield Change("bytes", entry.path, entry.hash or "", now, entry.id, entry.eid)
+
+
 def notices(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]]) -> Iterator[Change]:
     """Give the notices about what was read.
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from one_cache.bundle.clean import Plan, carry_out, make_plan, read_age, read_size
+from one_cache.bundle.frozen import CORE
 from one_cache.bundle.inventory import Inventory, expected, files_of_tables
-from one_cache.bundle.outdated import notices, outdated
+from one_cache.bundle.outdated import changed, notices, outdated
 from one_cache.bundle.report import Change, Problem, Report
 from one_cache.bundle.verify import verify
 from one_cache.bundle.wish import RECORD, AnyRecord, file_of, manifest_folder, read_wish
@@ -40,7 +42,9 @@ class Upkeep(Again):
         list of Change
             In the order of the record: ``gone``, other ``bytes``, a worse ``qc``, ``revised``
             (a later revision, up to the cut-off of this cache), no longer the ``default``, or a
-            ``notice`` about it. In remote mode the remote is asked, otherwise the tables.
+            ``notice`` about it. In remote mode the remote is asked, otherwise the tables. Of
+            answers to queries, results and mirrored tables this cache says what it knows: that
+            they were asked for again since and are other ``bytes``.
 
         Raises
         ------
@@ -62,20 +66,27 @@ class Upkeep(Again):
         wish = read_wish(record)
         if wish.kind:
             raise InvalidArgument(f"{record} is a list of ids, which does not say what was read")
-        knower = self._catalogue()
-        found = list(
-            outdated(
-                wish.entries,
-                knower.datasets_of,
-                knower.datasets,
-                last_revision=self.revision_last_before,
-            )
-        )
-        # tables, or a remote, may have none
-        with suppress(QueryNotCached):
-            found += notices(wish.entries, knower.known("notices"))
+        found = list(changed(wish.entries, self._rows_of_others))
+        if any(entry.kind == "dataset" for entry in wish.entries):
+            found += self._outdated_datasets(wish.entries)
         place = {(entry.eid, entry.id): at for at, entry in enumerate(wish.entries)}
         return sorted(found, key=lambda change: place[change.eid, change.id])
+
+    def _outdated_datasets(self, entries: Sequence[Entry]) -> list[Change]:
+        knower, cut = self._catalogue(), self.revision_last_before
+        found = list(outdated(entries, knower.datasets_of, knower.datasets, last_revision=cut))
+        # tables, or a remote, may have none
+        with suppress(QueryNotCached):
+            found += notices(entries, knower.known("notices"))
+        return found
+
+    def _rows_of_others(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Give what tables of other kinds hold of these things."""
+        found: dict[str, dict[str, Any]] = {}
+        for name in self.tables.names():
+            if name not in CORE and "id" in self.tables.columns(name):
+                found.update(self.tables.by_id(name, ids))
+        return found
 
     # -- every byte ----------------------------------------------------------------------------
 

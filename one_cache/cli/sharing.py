@@ -82,7 +82,7 @@ def outdated(given: argparse.Namespace) -> int:
     """Say what of a record is gone, revised, changed, of worse QC, or under a notice."""
     found = _cache_of(given, given.record).outdated(given.record)
     _list_changes(found, as_json=given.json)
-    say(f"{len({change.id for change in found})} datasets of the record are outdated")
+    say(f"{len({change.id for change in found})} of the record outdated")
     return FINDING if found else FINE
 
 

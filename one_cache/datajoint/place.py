@@ -80,8 +80,12 @@ def read_place(
     --------
     >>> print(read_place("db.lab.org:3307", None, "mariadb", None))
     mysql://db.lab.org:3307
+    >>> print(read_place("db.lab.org", 5432, None, None))
+    postgresql://db.lab.org:5432
     """
-    asked = backend or os.environ.get("DJ_BACKEND") or "mysql"
+    # the two protocols wait for one another: a wrong guess would take a minute to fail
+    by_port = "postgresql" if port == 5432 or str(host).endswith(":5432") else "mysql"
+    asked = backend or os.environ.get("DJ_BACKEND") or by_port
     kind = BACKENDS.get(asked.lower())
     if kind is None:
         raise InvalidArgument(

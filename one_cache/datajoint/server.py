@@ -293,7 +293,10 @@ class Server:
         if any(one in said for one in _REFUSED):
             return Forbidden(f"{message}. Check user and password (DJ_USER, DJ_PASS)")
         if what == "cannot connect" or "lost connection" in said or "server closed" in said:
-            return TransferFailed(f"{message}. Nothing was changed here; is the server up?")
+            return TransferFailed(
+                f"{message}. Nothing was changed here; is the server up, and its backend "
+                f"{self.place.backend!r}?"
+            )
         if any(one in said for one in _ALTERED):
             return Altered(message)
         return RemoteError(f"{message}. Nothing was changed here")

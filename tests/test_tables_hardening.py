@@ -332,7 +332,8 @@ def test_an_answer_is_never_of_two_versions_of_a_table(tmp_path: Path) -> None:
                 time.sleep(0.03)
     """
     run = script(code, tmp_path)
-    tables = Tables.open(tmp_path, silent=True)
+    # bringing it into shape would take longer than it lasts
+    tables = Tables.open(tmp_path, silent=True, large=1_000_000)
     asked = 0
     while run.poll() is None:
         try:
@@ -343,6 +344,30 @@ def test_an_answer_is_never_of_two_versions_of_a_table(tmp_path: Path) -> None:
         asked += 1
     assert run.communicate()[1] == ""
     assert asked
+
+
+def test_a_table_that_is_replaced_while_it_is_brought_into_shape_is_opened(tmp_path: Path) -> None:
+    for version in (1, 2):
+        ids = [new_id() for _ in range(4000)]
+        frame = pd.DataFrame({"eid": EIDS * 200, "id": ids, "rel_path": f"v{version}.x.npy"})
+        frame.to_parquet(tmp_path / f"v{version}")
+    shutil.copy(tmp_path / "v1", tmp_path / "datasets.pqt")
+    code = """
+        import os, shutil, time
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            for version in ("v1", "v2"):
+                shutil.copy(folder / version, folder / "next")
+                os.replace(folder / "next", folder / "datasets.pqt")
+                time.sleep(0.01)
+    """
+    run = script(code, tmp_path)
+    while run.poll() is None:
+        Tables.open(tmp_path, silent=True, large=0)
+    assert run.communicate()[1] == ""
+    tables = Tables.open(tmp_path, silent=True, large=0)
+    assert tables.rel_paths() == ["v2.x.npy"]
+    assert len(tables.datasets_of(EIDS[0])) == 200
 
 
 def test_a_table_that_is_damaged_while_open_is_an_error_and_heals(tmp_path: Path) -> None:
@@ -497,3 +522,19 @@ def test_a_file_of_rows_of_another_form_is_made_again(tmp_path: Path) -> None:
     rows.write_bytes(whole[:-1] + b"2")
     assert len(Tables.open(tmp_path, silent=True, large=0).datasets_of(EIDS[4])) == 5
     assert rows.read_bytes()[-8:] == whole[-8:]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a matter of POSIX")
+def test_a_foreign_table_on_a_full_disk_is_asked_as_it_is(tmp_path: Path) -> None:
+    ids = [new_id() for _ in range(30_000)]
+    frame = pd.DataFrame({"eid": EIDS * 1500, "id": ids, "rel_path": "a.x.npy"})
+    frame.to_parquet(tmp_path / "datasets.pqt")
+    code = """
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        print(len(Tables.open(folder, silent=True).datasets_of(sys.argv[2])))
+    """
+    out, err = script(code, tmp_path, EIDS[0]).communicate(timeout=60)
+    assert out.strip() == "1500", err
+    assert "asked as it is" in err
+    assert left_behind(tmp_path) == []

@@ -153,19 +153,14 @@ class Draft:
         os.replace(self.table, target)
         _sync_folder(target.parent)
 
-    def publish_rows(self, target: Path, said: Mapping[str, Any]) -> None:
-        """Finish the file of rows and give it its name.
-
-        Parameters
-        ----------
-        target : pathlib.Path
-            Its name to be.
-        said : mapping
-            For its footer.
-        """
+    def finish_rows(self, said: Mapping[str, Any]) -> None:
+        """Finish the file of rows; `said` goes into its footer."""
         if self._rows is not None:
             self._rows.finish(said)
-            os.replace(self._rows_path, target)
+
+    def publish_rows(self, target: Path) -> None:
+        """Give the file of rows its name, after it is finished."""
+        os.replace(self._rows_path, target)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -107,15 +107,12 @@ def _write(folder: Path, wanted: Wanted, *, silent: bool) -> Path:
             # where locks lie, another process may have written meanwhile: merge again
             if wanted.merge and before != (Stamp.of(target) if target.exists() else None):
                 continue
-            mark = fingerprint(draft.table)
-            draft.publish_table(target)
+            mark, stamp = fingerprint(draft.table), Stamp.of(draft.table)
             columns = {name: quoted(name) for name in kinds}
-            file = TableFile(
-                wanted.name, target, target, Stamp.of(target), meta, kinds, columns, count, True
-            )
+            file = TableFile(wanted.name, target, target, stamp, meta, kinds, columns, count, True)
             place = shape.beside(folder)
             place.mkdir(parents=True, exist_ok=True)
-            shape.publish(draft, place, mark, file, copied=False)
+            shape.publish(draft, place, mark, file, target)
             return target
     raise StoreError(f"{target}: changed {_ATTEMPTS} times while it was being merged; try again")
 

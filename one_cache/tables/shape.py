@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from one_cache.errors import StoreError, TableChanged, TableCorrupt
+from one_cache.errors import TableChanged, TableCorrupt
 from one_cache.tables.engine import explained
 from one_cache.tables.files import TableFile, fingerprint
 from one_cache.tables.locks import locked, sweep
@@ -107,7 +107,8 @@ def shaped(
     Returns
     -------
     tuple of TableFile and RowFile, or None
-        None when it is small, or when there is no place for it: it is then asked as it is.
+        None when it is small, when there is no place for it, or when it is replaced meanwhile: it
+        is then asked as it is.
     """
     if file.count < large:
         return None
@@ -119,7 +120,7 @@ def shaped(
                 _make(file, place, alone=alone, silent=silent)
                 found = find(file.path, [place])
             return found
-    except StoreError as error:
+    except (OSError, TableChanged) as error:
         logger.warning("%s is asked as it is, which is slower: %s", file.path, error)
         return None
 
@@ -142,10 +143,11 @@ def _make(file: TableFile, place: Path, *, alone: bool, silent: bool) -> None:
         draft.write(batches, batches.schema, file.meta, table=not file.shaped)
         if mark != fingerprint(file.path):
             raise TableChanged(f"{file.path}: replaced while it was brought into shape")
-        publish(draft, place, mark, file, copied=not file.shaped)
+        copy = None if file.shaped else place / f"{file.name}.{mark}.pqt"
+        publish(draft, place, mark, file, copy)
 
 
-def publish(draft: Draft, place: Path, mark: str, file: TableFile, *, copied: bool) -> None:
+def publish(draft: Draft, place: Path, mark: str, file: TableFile, target: Path | None) -> None:
     """Put what was made of a table where :func:`find` looks, and remove what is older.
 
     Parameters
@@ -158,14 +160,16 @@ def publish(draft: Draft, place: Path, mark: str, file: TableFile, *, copied: bo
         Fingerprint of the table.
     file : TableFile
         The table.
-    copied : bool
-        Whether there is a copy of it, too.
+    target : pathlib.Path or None
+        Where to put the table that was written, if one was: its own place, or that of a copy.
     """
-    if copied:
-        draft.publish_table(place / f"{file.name}.{mark}.pqt")
     columns = {name: quoted(name) for name in file.columns}
     said = {"meta": dict(file.meta), "kinds_sql": dict(file.kinds), "columns": columns}
-    draft.publish_rows(place / f"{file.name}.{mark}.rows", {**said, "copied": copied})
+    # all is on the disk before anything gets its name: a full one changes nothing
+    draft.finish_rows({**said, "copied": target not in (None, file.path)})
+    if target is not None:
+        draft.publish_table(target)
+    draft.publish_rows(place / f"{file.name}.{mark}.rows")
     for suffix in ("pqt", "rows"):
         for path in place.glob(f"{file.name}.*.{suffix}"):
             if path.name != f"{file.name}.{mark}.{suffix}":

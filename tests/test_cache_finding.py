@@ -158,3 +158,17 @@ def test_people_see_what_a_cache_is(cache):
         assert word in page
     assert "mode=" in repr(cache)
     assert "datasets=" in repr(cache)
+
+
+def test_ids_that_are_no_uuids_are_given_as_they_are(tmp_path):
+    pd.DataFrame(
+        {"id": ["mouse/2024-03-01/001", None], "subject": "mouse", "date": None}
+    ).to_parquet(tmp_path / "sessions.pqt")
+    pd.DataFrame(
+        {"id": ["first"], "eid": ["mouse/2024-03-01/001"], "rel_path": "a.b.npy"}
+    ).to_parquet(tmp_path / "datasets.pqt")
+    cache = Cache(tmp_path, mode="local", silent=True)
+    found, records = cache.search(details=True)
+    assert sorted(found) == sorted(one.id for one in records) == ["", "mouse/2024-03-01/001"]
+    frame = cache.list_datasets(details=True)
+    assert list(frame.index) == [("mouse/2024-03-01/001", "first")]

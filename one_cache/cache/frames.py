@@ -6,10 +6,10 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from one_cache.errors import InvalidArgument
 from one_cache.records import QC, Bunch, Dataset, Session
+from one_cache.tables.frames import as_uuid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ QC_NAMES = [level.name for level in sorted(QC)]
 def session_record(session: Session) -> Bunch:
     """Give a session as the record that ``search(details=True)`` lists."""
     values = {name: getattr(session, name) for name in _SESSION_COLUMNS}
-    return Bunch(id=UUID(session.id), **values, **session.extra)
+    return Bunch(id=as_uuid(session.id), **values, **session.extra)
 
 
 def session_series(session: Session) -> pd.Series[Any]:
@@ -40,8 +40,8 @@ def dataset_series(dataset: Dataset) -> pd.Series[Any]:
 
     values = {name: getattr(dataset, name) for name in _DATASET_COLUMNS}
     values["qc"] = dataset.qc.name
-    eid = UUID(dataset.eid) if dataset.eid else dataset.eid
-    return pd.Series({**values, **dataset.extra}, name=(eid, UUID(dataset.id)), dtype=object)
+    name = (as_uuid(dataset.eid), as_uuid(dataset.id))
+    return pd.Series({**values, **dataset.extra}, name=name, dtype=object)
 
 
 def dataset_frame(datasets: Sequence[Dataset], *, keep_eid: bool = False) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def one_frame(frame: pd.DataFrame, *, keep_eid: bool = False) -> pd.DataFrame:
     flags = frame["default_revision"].astype("boolean")
     frame["default_revision"] = flags if flags.hasnans else flags.astype("bool")
     for name in ("eid", "id"):
-        values = [UUID(text) if text else text for text in frame[name]]
+        values = [as_uuid(text) for text in frame[name]]
         frame[name] = pd.Series(values, index=frame.index, dtype=object)
     if keep_eid:
         return frame.set_index(["eid", "id"])
@@ -100,8 +100,8 @@ def dataset_record(dataset: Dataset) -> Bunch:
     """Give a dataset as the record that ``load_datasets`` returns beside the data."""
     values = {name: getattr(dataset, name) for name in _DATASET_COLUMNS}
     values["qc"] = dataset.qc.name
-    eid = UUID(dataset.eid) if dataset.eid else None
-    known = {"eid": eid, "id": UUID(dataset.id), **values, "revision": dataset.revision}
+    eid = as_uuid(dataset.eid) or None
+    known = {"eid": eid, "id": as_uuid(dataset.id), **values, "revision": dataset.revision}
     return Bunch({**dataset.extra, **known})
 
 
@@ -164,7 +164,7 @@ class SearchResult(list[Any]):
 
     def __init__(self, sessions: Iterable[Session] = ()) -> None:
         self._sessions = list(sessions)
-        super().__init__(UUID(session.id) for session in self._sessions)
+        super().__init__(as_uuid(session.id) for session in self._sessions)
 
     def _rows(self, most: int) -> list[list[str]]:
         rows = []

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _uuid(text: Any) -> Any:
+def as_uuid(text: Any) -> Any:
+    """Give an id as ``uuid.UUID``, and one that is none as it is.
+
+    Examples
+    --------
+    >>> as_uuid("KS014/2023-03-10/001"), as_uuid("")
+    ('KS014/2023-03-10/001', '')
+    """
     if not isinstance(text, str):
         return text  # tables of other projects number their rows
     try:
@@ -47,7 +54,7 @@ def as_known(name: str, frame: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame
     if not key:
         return frame
     levels: list[Any] = [
-        pd.Index([_uuid(text) for text in frame[one]], dtype=object, name=one) for one in key
+        pd.Index([as_uuid(text) for text in frame[one]], dtype=object, name=one) for one in key
     ]
     index = levels[0] if len(key) == 1 else pd.MultiIndex.from_arrays(levels, names=list(key))
     return frame.drop(columns=list(key)).set_axis(index)

@@ -24,7 +24,7 @@ from one_cache.ecephys import (
     project_cache,
 )
 from one_cache.ecephys.releases.manifest import latest
-from one_cache.ecephys.releases.s3 import Keys, signed
+from one_cache.ecephys.releases.s3 import S3, Keys, signed
 from one_cache.errors import (
     Forbidden,
     HashMismatch,
@@ -36,6 +36,8 @@ from one_cache.errors import (
     SessionNotFound,
     TransferFailed,
 )
+from one_cache.records import File
+from one_cache.remotes.connections import Connections
 
 boto3 = pytest.importorskip("boto3")
 botocore = pytest.importorskip("botocore")
@@ -401,6 +403,21 @@ def test_a_bucket_that_refuses_is_asked_with_the_credentials_of_the_environment(
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"Signature" not in kept
     assert b"very-secret" not in kept + repr(cache.one.remote).encode()
+
+
+def test_nothing_is_asked_ahead_of_a_bucket_that_wants_signatures(online, bucket, monkeypatch):
+    bucket.create_bucket(
+        Bucket="private-ahead", CreateBucketConfiguration={"LocationConstraint": "us-west-2"}
+    )
+    bucket.put_object(Bucket="private-ahead", Key="a", Body=b"x")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    remote = S3("private-ahead").remote
+    with Connections() as connections, connections.used():
+        assert remote.expect(File("a")) is not None
+        with remote.open(File("a")) as body:
+            assert b"".join(body.chunks) == b"x"
+        assert remote.expect(File("a")) is None
 
 
 @pytest.mark.parametrize("token", [None, "a/token+of=one"])

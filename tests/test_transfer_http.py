@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import faults
 import pytest
@@ -18,6 +19,7 @@ from one_cache.errors import (
     InvalidArgument,
     NotOnRemote,
     RemoteError,
+    StoreError,
     TransferErrors,
     TransferFailed,
 )
@@ -419,6 +421,41 @@ def test_an_answer_asked_ahead_and_not_wanted_any_more_is_dropped():
             assert read(remote, "b") == b"y"
         with pytest.raises(TransferFailed), connections.used():
             read(remote, "a")
+
+
+def test_what_was_asked_ahead_and_is_not_wanted_takes_no_place(tmp_path):
+    content, files = small_files(30)
+    (tmp_path / "a").write_text("a file where the folder should be")
+    with FaultServer(content) as server:
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="move it away"):
+            fetch(files, HttpRemote(server.url), Store(tmp_path), threads=2, stall=5.0)
+        assert time.monotonic() - started < 4.0
+
+
+def test_a_request_ahead_that_cannot_be_sent_takes_no_place():
+    with FaultServer({}) as server:
+        remote = HttpRemote(server.url, token="a\nb")
+        with Connections(stall=5.0, most=1) as connections, connections.used():
+            started = time.monotonic()
+            for number in range(3):
+                with pytest.raises(InvalidArgument, match="line break"):
+                    remote.expect(File(f"{number}"))
+            assert time.monotonic() - started < 4.0
+
+
+def test_files_of_one_address_are_asked_for_as_often_as_there_are(tmp_path):
+    with FaultServer({"x": b"1" * 100, "y": b"2" * 100}) as server:
+        files = [
+            File(f"a/{number:02d}", 100, url=f"{server.url}/{'xyy'[number % 3]}")
+            for number in range(30)
+        ]
+        started = time.monotonic()
+        fetch(files, HttpRemote(server.url), Store(tmp_path), threads=3, stall=5.0)
+        assert time.monotonic() - started < 4.0
+        assert (server.count("x"), server.count("y")) == (10, 20)
+    for number in range(30):
+        assert (tmp_path / f"a/{number:02d}").read_bytes() == b"122"[number % 3 :][:1] * 100
 
 
 def test_no_file_is_asked_for_twice_when_more_threads_come_to_help(tmp_path):

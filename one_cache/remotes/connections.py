@@ -115,7 +115,7 @@ class Connections:
         RemoteError
             The certificate is not trusted.
         """
-        sent = self._sent(method, address, headers) if self._ahead else None
+        sent = self._pop((method, address, tuple(headers.items()))) if self._ahead else None
         while True:
             connection, fresh = (sent, False) if sent else self._take(address.origin)
             try:
@@ -132,23 +132,44 @@ class Connections:
                 connection.close()
                 raise
 
-    def send_ahead(self, method: str, address: Address, headers: Mapping[str, str]) -> None:
+    def send_ahead(
+        self, method: str, address: Address, headers: Mapping[str, str]
+    ) -> Hashable | None:
         """Send a request whose answer will soon be asked for, with :meth:`send`.
 
         Then the answer arrives while the thread is busy with another one. Whatever goes wrong is
         left for :meth:`send`, which sends it again.
+
+        Returns
+        -------
+        hashable or None
+            For :meth:`drop`; None if nothing was sent, as when the same is under way already.
         """
+        key = (method, address, tuple(headers.items()))
+        if key in self._ahead:
+            return None
         connection, _ = self._take(address.origin)
         try:
             connection.send(method, address, headers)
-        except OSError:
+        except BaseException as error:
             connection.close()
-            return
+            if isinstance(error, OSError):
+                return None
+            raise
         with self._lock:
             if not self._cut:
-                self._ahead[method, address, tuple(headers.items())] = connection
-                return
+                self._ahead[key] = connection
+                return key
         connection.close()
+        return None
+
+    def drop(self, key: Hashable) -> None:
+        """Close the connection of a request that was sent ahead, if nobody asked for the answer.
+
+        Otherwise it would count among those to its host until the call ends.
+        """
+        if key in self._ahead and (connection := self._pop(key)):
+            connection.close()
 
     def release(self, connection: _Connection) -> None:
         """Keep a connection for the next request if nothing of its answer is left, or close it."""
@@ -157,7 +178,7 @@ class Connections:
                 if not self._cut:
                     connection.idle_since = time.monotonic()
                     self._idle.setdefault(connection.origin, []).append(connection)
-                    self._lock.notify()
+                    self._lock.notify_all()
                     return
         connection.close()
 
@@ -192,17 +213,16 @@ class Connections:
         with self._lock:
             self._open.discard(sock)
 
-    def _sent(
-        self, method: str, address: Address, headers: Mapping[str, str]
-    ) -> _Connection | None:
-        with self._lock:
-            return self._ahead.pop((method, address, tuple(headers.items())), None)
-
     def left(self, connection: _Connection) -> None:
         """Know that a connection is closed, so that another one may be opened."""
         with self._lock:
             self._count[connection.origin] -= 1
-            self._lock.notify()
+            # all: the one who wakes may wait for another host
+            self._lock.notify_all()
+
+    def _pop(self, key: Hashable) -> _Connection | None:
+        with self._lock:
+            return self._ahead.pop(key, None)
 
     def _take(self, origin: Origin) -> tuple[_Connection, bool]:
         while True:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -161,12 +161,19 @@ class HttpRemote:
         answer.dismiss()
         return self._body(file, self._ask("GET", address, file.path), 0)
 
-    def expect(self, file: File) -> None:
-        """Ask for a file whose :meth:`open` follows soon, in the same call of the transfer."""
+    def expect(self, file: File) -> Hashable | None:
+        """Ask for a file whose :meth:`open` follows soon, in the same call of the transfer.
+
+        Returns
+        -------
+        hashable or None
+            What was sent, for :meth:`one_cache.remotes.connections.Connections.drop`.
+        """
         connections = current()
-        if connections is not None:
-            address = self._address(file)
-            connections.send_ahead("GET", address, self._headers(address))
+        if connections is None:
+            return None
+        address = self._address(file)
+        return connections.send_ahead("GET", address, self._headers(address))
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[None]:

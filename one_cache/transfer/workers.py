@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -75,8 +75,10 @@ class Job:
         What was known of it when its unit was opened.
     position : int
         How far it has come.
-    asked_by : int or None
-        The thread that has sent the request for it ahead, and does it next.
+    asking : bool
+        A thread sends the request for it ahead; nobody takes it meanwhile.
+    ahead : hashable or None
+        The request for it that was sent ahead.
     """
 
     file: File
@@ -84,7 +86,8 @@ class Job:
     unit: Unit
     work: Work
     position: int = 0
-    asked_by: int | None = None
+    asking: bool = False
+    ahead: Hashable | None = None
 
     @property
     def looked_at(self) -> bool:
@@ -152,7 +155,7 @@ class Work:
     connections : Connections
         Cut at the end.
     expect : callable, optional
-        Asks for a small file that is brought next.
+        Asks for a small file that is brought next, and says what was sent.
 
     Attributes
     ----------
@@ -168,7 +171,7 @@ class Work:
         store: Store,
         bring: Callable[[Job], File],
         connections: Connections,
-        expect: Callable[[File], None] | None = None,
+        expect: Callable[[File], Hashable | None] | None = None,
     ) -> None:
         self.found: dict[str, File] = {}
         self.errors: dict[str, Exception] = {}
@@ -285,14 +288,15 @@ class Work:
             return
         with self._turn:
             after = self._jobs[0] if self._jobs else None
-            if after is None or after.asked_by is not None or not _is_small(after.file):
+            if after is None or after.ahead is not None or not _is_small(after.file):
                 return
-            if after.state is not FileState.MISSING:
+            if after.asking or after.state is not FileState.MISSING:
                 return
-            after.asked_by = threading.get_ident()
+            after.asking = True
         # what is wrong with it is told when its turn comes
         with suppress(OneCacheError, OSError):
-            self._expect(after.file)
+            after.ahead = self._expect(after.file)
+        after.asking = False
 
     def _next(self) -> Job | Unit | None:
         """Take a file of an open unit, else a unit to open; wait for either."""
@@ -312,8 +316,7 @@ class Work:
 
     def _take_job(self) -> Job | None:
         for job in self._jobs:
-            # who has asked for it waits for the answer
-            if job.asked_by in (None, threading.get_ident()):
+            if not job.asking:
                 self._jobs.remove(job)
                 return job
         return None
@@ -384,6 +387,8 @@ class Work:
         except (OneCacheError, OSError) as error:
             self._settle(job.file, error)
         finally:
+            # it was there already, say, or its folder cannot be written
+            self._connections.drop(job.ahead)
             with self._turn:
                 self._active.pop(job.file.path, None)
                 job.unit.left -= 1

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -155,6 +155,10 @@ class Bucket(HttpRemote):
     """A bucket as a remote: asked without credentials, or with them where it refuses."""
 
     _refuses = False
+
+    def expect(self, file: File) -> Hashable | None:
+        """Ask ahead where no signature is needed: each is good for one moment."""
+        return None if self._refuses else super().expect(file)
 
     def open(self, file: File, start: int = 0, validator: str | None = None) -> Body:
         """Open an object; see :class:`one_cache.remotes.http.HttpRemote`."""

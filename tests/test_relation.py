@@ -861,3 +861,23 @@ def test_a_parquet_file_is_read_where_it_lies_and_not_before(tmp_path):
     path.unlink()
     with pytest.raises(Exception, match=r"large\.pqt"):
         relation.fetch1()
+
+
+def test_conditions_of_datajoint_mean_what_they_mean_there():
+    dj = pytest.importorskip("datajoint", reason="datajoint is not installed")
+    rows = Relation([{"n": n, "even": n % 2 == 0} for n in range(6)], ["n"])
+    assert (rows & dj.AndList(["n > 1", "n < 4"])).fetch("n").tolist() == [2, 3]
+    assert (rows & dj.Not("n > 1")).fetch("n").tolist() == [0, 1]
+    assert (rows - dj.Not("n > 1")).fetch("n").tolist() == [2, 3, 4, 5]
+    assert (rows & dj.Top(2, order_by="n DESC", offset=1)).fetch("n").tolist() == [4, 3]
+    assert (rows & [dj.AndList(["n > 1", "n < 3"]), {"n": 5}]).fetch("n").tolist() == [2, 5]
+    assert len(rows & dj.U("n")) == 6
+
+
+def test_rows_are_extended_by_what_they_belong_to():
+    rows = Relation([{"n": 1, "kind": "a"}, {"n": 2, "kind": "b"}], ["n"])
+    kinds = Relation([{"kind": "a", "size": 3}], ["kind"])
+    assert rows.extend(kinds).fetch("n", as_dict=True) == [{"n": 1}, {"n": 2}]
+    assert rows.extend(kinds).to_dicts()[1]["size"] is None
+    with pytest.raises(InvalidArgument, match="'n'"):
+        kinds.extend(rows)

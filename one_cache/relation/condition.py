@@ -84,6 +84,29 @@ class Clause:
     is_text: bool = False
 
 
+def as_ours(condition: Any) -> Any:
+    """Give DataJoint's own ``AndList``, ``Not``, ``Top`` and ``U`` as ours.
+
+    Anything else is given back as it is. They are told by their names, as DataJoint need not be
+    installed.
+
+    Examples
+    --------
+    >>> as_ours({"trial_id": 1})
+    {'trial_id': 1}
+    """
+    kind = type(condition)
+    if kind.__module__.partition(".")[0] != "datajoint":
+        return condition
+    if kind.__name__ == "AndList":
+        return AndList(condition)
+    if kind.__name__ == "Not":
+        return Not(condition.restriction)
+    if kind.__name__ == "Top":
+        return Top(condition.limit, condition.order_by, condition.offset)
+    return U(*condition.primary_key) if kind.__name__ == "U" else condition
+
+
 def know(names: Iterable[str]) -> None:
     """Tell which names exist, so that a mapping may use them on any table without a warning.
 
@@ -115,6 +138,7 @@ def clause(heading: Heading, condition: Any) -> Clause:
     InvalidArgument
         It is none of these, or compares with a value that the column cannot have.
     """
+    condition = as_ours(condition)
     if isinstance(condition, Not):
         inner = clause(heading, condition.condition)
         return replace(inner, sql=f"NOT ({inner.sql})")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from one_cache.errors import InvalidArgument, TableReadOnly, near_misses
 from one_cache.relation.arrival import insert, read_source
-from one_cache.relation.condition import Not, Top, clause, know
+from one_cache.relation.condition import Not, Top, as_ours, clause, know
 from one_cache.relation.heading import Column, Heading
 from one_cache.relation.rows import Rows
 from one_cache.relation.source import Query, Source
@@ -210,7 +210,7 @@ class Relation(Rows):
             A column that is not there, or a value that a column cannot have.
         """
         result = self
-        for condition in conditions:
+        for condition in map(as_ours, conditions):
             if isinstance(condition, Top):
                 result = result._top(condition)
                 continue
@@ -279,6 +279,26 @@ class Relation(Rows):
 
     def __mul__(self, other: Relation) -> Relation:
         return self.join(other)
+
+    def extend(self, other: Relation) -> Relation:
+        """Add the columns of a relation whose whole key is here: a left join.
+
+        Parameters
+        ----------
+        other : Relation
+            What each row belongs to.
+
+        Returns
+        -------
+        Relation
+            All rows, with no value where `other` has no match.
+
+        Raises
+        ------
+        InvalidArgument
+            The key of `other` is not all there.
+        """
+        return self.join(other, left=True)
 
     def _joined(self, other: Relation, left: bool) -> Query:
         """Give what stands after FROM for this one and another one."""

@@ -538,3 +538,17 @@ def test_a_foreign_table_on_a_full_disk_is_asked_as_it_is(tmp_path: Path) -> Non
     assert out.strip() == "1500", err
     assert "asked as it is" in err
     assert left_behind(tmp_path) == []
+
+
+def test_a_folder_that_is_gone_while_its_tables_are_open_is_an_error_that_says_so(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "tables"
+    tables = Tables.open(filled(folder), silent=True)
+    folder.rename(tmp_path / "moved")
+    folder.write_text("another thing")
+    with pytest.raises(TableChanged, match=r"datasets\.pqt: removed"):
+        tables.datasets_of(EIDS[0])
+    folder.unlink()
+    (tmp_path / "moved").rename(folder)
+    assert len(tables.datasets_of(EIDS[0])) == 5

@@ -169,8 +169,8 @@ class Shelf:
         for file in edition.files.values():
             try:
                 same = Stamp.of(file.path) == file.stamp
-            except FileNotFoundError:
-                raise TableChanged(f"{file.path}: removed while it was open") from None
+            except OSError as error:
+                raise TableChanged(f"{file.path}: removed while it was open: {error}") from error
             if not same:
                 if self._pinned:
                     raise TableChanged(f"{file.path}: replaced while it was open, and is pinned")

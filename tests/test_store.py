@@ -319,6 +319,23 @@ def test_old_partial_files_are_cleaned_and_those_of_the_living_are_not(tmp_path)
     assert not store.under_way("s")
 
 
+def test_a_partial_file_that_is_gone_when_it_is_looked_at_is_in_nobodys_way(tmp_path):
+    data = b"x" * (5 << 20)
+    file = File("s/big.npy", len(data), hashlib.md5(data).hexdigest())
+    store = Store(tmp_path)
+    with store.incoming(file) as incoming:
+        incoming.write(data[: 2 << 20])
+    [part] = (tmp_path / "s").iterdir()
+    part.unlink()
+    # a link that leads nowhere is listed, and cannot be asked for its size
+    part.symlink_to("nowhere")
+    with store.incoming(file) as incoming:
+        assert list(incoming.resume()) == []
+        incoming.write(data)
+        incoming.publish()
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["big.npy"]
+
+
 def test_a_partial_file_that_another_program_removes_is_made_anew(tmp_path):
     store = Store(tmp_path)
     with store.incoming(File("s/a.npy", 4)) as incoming:

@@ -284,6 +284,22 @@ def test_a_folder_of_somebody_else_is_read_and_named(public):
         assert "Ask its owner for the right to write" in text
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_folder_that_may_not_be_looked_into_any_more_is_not_taken_for_empty(public):
+    public.chmod(0o777)
+
+    def look():
+        store = Store(public / "cache")
+        file = store.write("s/t/1.npy", b"one")
+        assert store.state(file) is FileState.GOOD
+        (public / "cache" / "s").chmod(0)
+        store.state(file)
+
+    text = as_user(4001, 4001, 0o022, look)
+    assert text.startswith("StoreError('s/t/1.npy: ")
+    assert "Permission denied" in text
+
+
 def test_a_private_folder_stays_private(tmp_path):
     (tmp_path / "cache").mkdir(mode=0o700)
     store = Store(tmp_path / "cache")

@@ -88,10 +88,14 @@ class Incoming:
         self._digest: hashes.Digest
 
     def __enter__(self) -> Incoming:
-        with self._root.explained(self.file.path):
-            self._create()
-            if self._resumable:
-                self._require_place()
+        try:
+            with self._root.explained(self.file.path):
+                self._create()
+                if self._resumable:
+                    self._require_place()
+        except BaseException:
+            self._discard()
+            raise
         return self
 
     def __exit__(
@@ -118,7 +122,7 @@ class Incoming:
         int
             The position after each piece; a large one takes its time.
         """
-        for part in self._leftovers() if self._resumable else ():
+        for _, part in self._leftovers() if self._resumable else ():
             with contextlib.suppress(OSError):
                 if self.position == 0 and os.path.getsize(part) <= (self.file.size or 1 << 62):
                     yield from self._copy(part)
@@ -248,13 +252,11 @@ class Incoming:
     def _require_place(self) -> None:
         if os.path.isdir(self._place):
             # found before the transfer rather than after it
-            self._discard()
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         size, free = self.file.size, room(self._folder)
         # what is there of it is copied first and then makes room
-        free += sum(os.path.getsize(part) for part in self._leftovers())
+        free += sum(left for left, _ in self._leftovers())
         if size is not None and size > free:
-            self._discard()
             raise StoreError(
                 f"{self.file.path}: needs {size / 1e6:,.1f} MB, {self._root.folder} has "
                 f"{free / 1e6:,.1f} MB free. Make room there, or put the cache on another disk.",
@@ -262,8 +264,11 @@ class Incoming:
             )
 
     def _discard(self) -> None:
+        if self._handle < 0:
+            return
         self._close()
-        os.unlink(self._part)
+        with contextlib.suppress(OSError):
+            os.unlink(self._part)
 
     def _copy(self, part: str) -> Iterator[int]:
         with open(part, "rb", buffering=0) as source:
@@ -276,8 +281,11 @@ class Incoming:
                     return
                 yield self.position
 
-    def _leftovers(self) -> list[str]:
-        """Give what the dead left of this version, the longest first; drop other versions."""
+    def _leftovers(self) -> list[tuple[int, str]]:
+        """Give sizes and places of what the dead left of this version, the longest first.
+
+        What they left of other versions is dropped.
+        """
         version = self._wanted.hex[:12] if self._wanted else ""
         left = []
         for entry in _parts(self._folder):
@@ -288,7 +296,7 @@ class Incoming:
                         left.append((entry.stat(follow_symlinks=False).st_size, entry.path))
                     else:
                         os.unlink(entry.path)
-        return [path for _, path in sorted(left, reverse=True)]
+        return sorted(left, reverse=True)
 
 
 def clean(folder: str) -> None:

@@ -200,7 +200,11 @@ class Ledger:
         """
         self._root.place(path)
         place = self._root.within(folder)
-        if not os.path.lexists(place):
+        try:
+            os.lstat(place)
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise self._root.explain(error, path) from error
             return "", "", {}
         session = notes.session_of(folder)
         if session not in sessions:

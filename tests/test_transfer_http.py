@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import json
 import shutil
 import socket
@@ -277,6 +278,36 @@ def test_a_redirect_to_a_weaker_or_no_address_is_refused(trusted):
         with pytest.raises(RemoteError, match="no web address"):
             read(HttpRemote(server.url))
         assert plain.asked == []
+
+
+@pytest.mark.parametrize(
+    "place", ["http://[::1/a", "http://[bad]/a", "//[a", "http://h:x/", "ftp:/a"]
+)
+def test_a_redirect_to_nowhere_does_not_lose_the_other_files(tmp_path, place):
+    content, files = small_files(10)
+    with FaultServer(content) as server:
+        server.fail("a/03", always=lambda x: x.head(302, Location=place, Content_Length=0))
+        with pytest.raises(RemoteError, match="a/03: .* redirects to no web address") as caught:
+            fetch(files, HttpRemote(server.url), Store(tmp_path))
+    assert len(caught.value.done) == 9
+
+
+def test_a_number_without_end_does_not_lose_the_other_files(tmp_path):
+    content, files = small_files(10)
+    with FaultServer(content) as server:
+        server.fail("a/03", always=lambda x: x.good_head(Content_Length="1" * 5000))
+        with pytest.raises(TransferFailed, match="a/03: .* is no number") as caught:
+            fetch(files, HttpRemote(server.url), Store(tmp_path), tries=1)
+        assert len(caught.value.done) == 9
+
+        def part(x):
+            x.good_head(Content_Range=f"bytes {x.start}-999/{'1' * 5000}")
+            x.close()
+
+        server.fail("a/04", faults.truncated, always=part)
+        file = File("a/04", 1000, hashlib.md5(content["a/04"]).hexdigest())
+        with pytest.raises(TransferFailed, match="a/04"):
+            fetch([file], HttpRemote(server.url), Store(tmp_path / "b"), tries=2)
 
 
 def test_a_file_that_is_compressed_itself_is_left_so():

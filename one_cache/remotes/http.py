@@ -12,7 +12,6 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from one_cache.errors import (
     Forbidden,
-    InvalidArgument,
     NotOnRemote,
     PathEscapes,
     RemoteError,
@@ -226,10 +225,10 @@ class HttpRemote:
 
     def _follow(self, address: Address, answer: Answer, path: str) -> Address:
         here = f"{address.origin.scheme}://{address.host}{address.target}"
-        there = urljoin(here, quote(answer.headers.get("location", ""), safe=_BUILT + "#"))
+        there = quote(answer.headers.get("location", ""), safe=_BUILT + "#")
         try:
-            found = Address.read(there)
-        except InvalidArgument as error:
+            found = Address.read(urljoin(here, there))
+        except ValueError as error:
             raise RemoteError(
                 f"{path}: {self.name} redirects to no web address", answer.status
             ) from error
@@ -309,11 +308,9 @@ class HttpRemote:
             return None
         answer.close()
         said = answer.headers.get("content-length", "")
-        size = int(said) if said.isdigit() else None
         changed = answer.headers.get("last-modified", "")
-        return Listing(
-            name, File(path, size), answer.headers.get("etag") or f"{changed} {said}".strip()
-        )
+        fingerprint = answer.headers.get("etag") or f"{changed} {said}".strip()
+        return Listing(name, File(path, answer.length), fingerprint)
 
     def _read_listings(self, text: bytes) -> list[Listing]:
         try:
@@ -351,7 +348,7 @@ def _etag(answer: Answer) -> str | None:
 def _range(answer: Answer) -> tuple[int | None, int | None]:
     """Read first byte and total length from the Content-Range."""
     found = re.fullmatch(
-        r"bytes\s+(\d+)-\d+/(\d+|\*)", answer.headers.get("content-range", "").strip()
+        r"bytes\s+(\d{1,18})-\d+/(\d{1,18}|\*)", answer.headers.get("content-range", "").strip()
     )
     if not found:
         return None, None

@@ -20,6 +20,7 @@ _SLOWEST = 1024  # bytes/s; below it for two stall times, the connection is give
 _BLOCK = 1 << 16
 _MOST_HEAD = 1 << 17
 _MOST_TRAILERS = 100
+_MOST_DIGITS = 19  # of a length
 _MOST_ANNOUNCED = 10  # answers of status 100 and 103, before the one that counts
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(r"HTTP/1\.(\d) (\d{3})(?: (.*))?")
@@ -107,7 +108,7 @@ def read_head(text: bytes) -> Head:
 
 
 def _length(text: str) -> int:
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS:
         return int(text)
     parts = {part.strip() for part in text.split(",")}
     if len(parts) == 1 and "," in text:

@@ -310,6 +310,30 @@ def test_a_number_without_end_does_not_lose_the_other_files(tmp_path):
             fetch([file], HttpRemote(server.url), Store(tmp_path / "b"), tries=2)
 
 
+def test_a_date_out_of_all_bounds_does_not_lose_the_other_files(tmp_path):
+    content, files = small_files(10)
+    with FaultServer(content) as server:
+        date = "Fri, 31 Dec 2021 23:59:59 +9999999999999999999"
+        server.fail("a/03", always=faults.status(429, Retry_After=date))
+        with pytest.raises(TransferFailed, match="a/03: .* answers 429") as caught:
+            fetch(files, HttpRemote(server.url), Store(tmp_path), tries=1)
+    assert len(caught.value.done) == 9
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, chunked"])
+def test_a_body_that_is_coded_for_its_transfer_is_never_taken_for_the_file(coding, tmp_path):
+    def coded(x):
+        x.head(200, Transfer_Encoding=coding)
+        x.send(b"3\r\nabc\r\n0\r\n\r\n")
+        x.close()
+
+    with FaultServer({"a": b"x" * 9}) as server:
+        server.fail("a", always=coded)
+        with pytest.raises(TransferFailed, match="Transfer-Encoding 'gzip"):
+            fetch([File("a")], HttpRemote(server.url), Store(tmp_path), tries=1)
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_file_that_is_compressed_itself_is_left_so():
     with FaultServer({"a.csv.gz": b"\x1f\x8b not really"}) as server:
         # Apache says this of every .gz

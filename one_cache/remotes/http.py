@@ -364,7 +364,7 @@ def _retry_after(answer: Answer) -> float | None:
         return None
     from email.utils import parsedate_to_datetime
 
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
         until = parsedate_to_datetime(text)
         now = parsedate_to_datetime(answer.headers.get("date", ""))
         return max(0.0, (until - now).total_seconds())

@@ -101,10 +101,18 @@ def read_head(text: bytes) -> Head:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     wish = headers.get("connection", "").lower()
     keep = "close" not in wish if found[1] != "0" else "keep-alive" in wish
-    chunked = headers.get("transfer-encoding", "").lower().endswith("chunked")
+    chunked = _is_chunked(headers.get("transfer-encoding", "").lower())
     said = headers.get("content-length")
     length = None if said is None or chunked else _length(said)
     return Head(int(found[2]), (found[3] or "").strip(), headers, keep, chunked, length)
+
+
+def _is_chunked(text: str) -> bool:
+    codings = {part.strip() for part in text.split(",")} - {"", "identity"}
+    if codings - {"chunked"}:
+        # nobody asked for it, and its bytes are not those of the file
+        raise Garbled(f"Transfer-Encoding {text[:40]!r} is none that it was asked for")
+    return bool(codings)
 
 
 def _length(text: str) -> int:

@@ -359,6 +359,25 @@ def test_no_value_and_an_empty_text_are_told_apart(empty, cache):
     assert cache.schemas[empty.names["texts"]].Text.fetch("a").tolist() == ["", None]
 
 
+def test_a_decimal_that_is_no_number_has_no_value(cache):
+    empty = Pipeline("postgresql")
+    try:
+        made = empty.declare(
+            "prices", {"Price": ("Manual", "price_id: int32\n---\nprice=null: decimal(8,2)\n")}
+        )
+        made.Price().insert([{"price_id": n, "price": Decimal("1.50")} for n in (1, 2)])
+        mirror, schema = mirror_of(empty, cache), empty.names["prices"]
+        mirror.pull(schema)
+        # DataJoint inserts NaN as no value; other programs may not
+        table = made.Price.full_table_name
+        empty.instance.connection.query(f"UPDATE {table} SET price = 'NaN' WHERE price_id = 2")
+        assert states(mirror.pull(schema)) == {"Price": "updated"}
+        assert cache.schemas[schema].Price.fetch("price").tolist() == [Decimal("1.50"), None]
+        assert states(mirror.pull(schema)) == {"Price": "unchanged"}
+    finally:
+        empty.drop()
+
+
 def test_a_table_that_was_altered_is_copied_anew(empty, cache):
     made = things(empty, 30)
     mirror, schema = mirror_of(empty, cache), empty.names["things"]

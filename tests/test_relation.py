@@ -508,7 +508,14 @@ def test_rows_are_fetched_in_every_form(rows):
         rows.fetch("m")
 
 
-@pytest.mark.parametrize("order", ["n; DROP", "m", "n DOWN", ["n", "-x"]])
+def test_an_order_names_several_columns_in_one_text():
+    rows = Relation([{"n": n, "m": m} for n, m in enumerate([2, None, 1, 2])], ["n"])
+    assert rows.fetch("n", order_by="m DESC, n desc").tolist() == [3, 0, 2, 1]
+    assert rows.fetch("n", order_by=["m , n"]).tolist() == [2, 0, 3, 1]
+    assert (rows & Top(2, "m, n DESC")).fetch("n").tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("order", ["n; DROP", "m", "n DOWN", ["n", "-x"], "n,", "n, m"])
 def test_an_order_is_columns_and_directions(rows, order):
     with pytest.raises(InvalidArgument):
         rows.fetch(order_by=order)

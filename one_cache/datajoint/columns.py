@@ -211,6 +211,9 @@ def _of_postgres(name: str, one: Attribute, is_single: bool) -> Reading:
         return Reading(one, text, f"quote_nullable({text})")
     if one.kind == "json":
         return Reading(one, text, f"coalesce(md5({text}), '-')")
+    if one.kind.startswith("DECIMAL"):
+        # a decimal of the engine has no NaN, which DataJoint inserts as no value
+        return Reading(one, f"nullif({name}, 'NaN')", f"coalesce({text}, '-')")
     return Reading(one, name, f"coalesce({text}, '-')", is_single=is_single)
 
 

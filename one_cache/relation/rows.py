@@ -70,6 +70,7 @@ class Rows:
             Columns, ``"KEY"`` for those of the primary key; all by default.
         order_by : str or sequence of str, optional
             Columns, each with or without ``DESC``; ``"KEY"`` for the primary key, the default.
+            A text may name several, with commas. Rows without a value come last either way.
         limit : int, optional
             How many rows at most.
         offset : int
@@ -314,7 +315,8 @@ class Rows:
         """Give the end of a question: order, limit and offset."""
         terms = []
         order_by = order_by or self._order or "KEY"
-        for term in [order_by] if isinstance(order_by, str) else order_by:
+        texts = [order_by] if isinstance(order_by, str) else order_by
+        for term in (term for text in texts for term in text.split(",")):
             match = _ORDER.fullmatch(term)
             if match is None:
                 raise InvalidArgument(f"order_by is a column with or without DESC, got {term!r}")

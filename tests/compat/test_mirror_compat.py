@@ -129,6 +129,9 @@ FETCHES = {
     "to_pandas": lambda t: t.trial.TrialEvent.to_pandas(order_by="KEY").reset_index(),
     "limit": lambda t: t.trial.Trial.to_dicts(order_by="trial_start_time DESC", limit=3),
     "limit and offset": lambda t: t.trial.Trial.to_dicts(order_by="KEY", limit=3, offset=5),
+    "order of two in one text": lambda t: t.trial.Trial.to_dicts(
+        order_by="trial_type DESC, trial_start_time", limit=7
+    ),
     "arrays": lambda t: (t.miniscope.Activity.Trace & ACTIVITY).to_dicts(order_by="mask_id"),
     "an array": lambda t: (t.miniscope.Activity.Trace & ACTIVITY & "mask_id = 2").fetch1(
         "activity_trace"

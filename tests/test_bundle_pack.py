@@ -114,6 +114,13 @@ def test_another_process_gives_the_same_bytes(cache, tmp_path):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
+def test_another_process_finds_the_rows_where_the_files_came_from(cache, tmp_path, url):
+    cache.bundle(cache.record, tmp_path / "a.zip")
+    # as the next process: what the first one was told, and saved nowhere, is forgotten
+    Cache(cache.cache_dir, remote=url, silent=True).bundle(cache.record, tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
 def test_tables_alone_pin_what_another_cache_holds(cache, tmp_path):
     report = cache.bundle(cache.record, tmp_path / "tables", tables_only=True)
     assert report.ok

@@ -163,6 +163,15 @@ def test_a_file_that_cannot_be_read_does_not_end_the_run(cache):
     assert len(report.files) == 2
 
 
+def test_damage_is_named_again_by_each_later_run(cache):
+    # the tables are at the remote: here, only the notes say what a file was
+    file = next(iter(cache.recorder))
+    damage(cache.store.path(file.path))
+    reasons = [Cache(cache.cache_dir, remote=cache.source).verify().problems for _ in range(3)]
+    assert [[one.kind for one in found] for found in reasons] == [["different"]] * 3
+    assert reasons[0] == reasons[2]
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     store = Store(tmp_path)
     files = [store.write(f"a/{number}.npy", os.urandom(8 << 20)) for number in range(20)]

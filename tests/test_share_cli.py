@@ -14,6 +14,7 @@ from one_cache import ONE, Cache
 from one_cache.cli import main
 from one_cache.recorder import read_record
 from one_cache.serve import DataServer
+from one_cache.tables import Tables
 
 PLACE = "KS014/2024-02-07/001"
 
@@ -60,6 +61,18 @@ def test_without_options_the_cache_of_the_recorded_source_is_meant(run, cache, u
     assert restored.cache_dir != cache.cache_dir
     assert os.environ["ONE_CACHE_DIR"] in str(restored.cache_dir)
     assert restored.verify(cache.record).ok
+
+
+def test_a_cache_without_tables_of_its_own_asks_the_recorded_source(run, cache, tmp_path):
+    where = ["--cache-dir", cache.cache_dir, "--quiet"]
+    assert not [*cache.cache_dir.glob("*.pqt")]
+    status, out, _ = run("outdated", cache.record, *where)
+    assert (status, [line.split()[0] for line in out.splitlines()]) == (1, ["change", "revised"])
+    cache.store.path(next(iter(cache.recorder)).path).unlink()
+    assert run("verify", "--record", cache.record, "--repair", *where)[0] == 0
+    assert run("bundle", cache.record, tmp_path / "b", *where)[0] == 0
+    [session] = Tables.open(tmp_path / "b").rows("SELECT * FROM sessions")
+    assert session["task_protocol"]
 
 
 def test_what_cannot_be_restored_is_listed_with_its_reason(run, cache, tmp_path, lab):

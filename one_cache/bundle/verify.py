@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from one_cache import hashes
 from one_cache.bundle.report import Problem
 from one_cache.errors import InvalidArgument, OneCacheError
 from one_cache.modes import FileState
@@ -160,15 +159,9 @@ class _Run:
                 self._remember(file, notes[0], good=state is FileState.GOOD)
             if state is FileState.GOOD:
                 return None
-            return Problem("different", file.path, self._why(file, notes), file.id or "")
+            return Problem("different", file.path, self._store.problem(file), file.id or "")
         except OneCacheError as error:
             return Problem.of(error, file.path, file.id or "")
-
-    def _why(self, file: File, notes: Sequence[Note]) -> str:
-        if not notes or not file.hash:
-            return self._store.problem(file)
-        expected, got = hashes.parse(file.hash), hashes.parse(notes[0].hashes[0])
-        return f"expected {expected.short}, got {got.short}"
 
     def _remember(self, file: File, note: Note, *, good: bool) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from one_cache.bundle.report import Problem, Report
 from one_cache.bundle.wish import AnyRecord, Wish, file_of
 from one_cache.cache.keeping import Keeping
 from one_cache.cache.upkeep import Upkeep
-from one_cache.catalogue import TableCatalogue
+from one_cache.catalogue import Catalogue, TableCatalogue
 from one_cache.errors import InvalidArgument, OneCacheError
 from one_cache.recorder import Entry, Recorder
 
@@ -133,7 +133,11 @@ class Sharing(Upkeep, Keeping):
 
     def _frozen(self, wish: Wish, release: str | None) -> Frozen:
         """Give tables and manifest of a record."""
-        known = TableCatalogue(self.tables)
+        eids = {entry.eid for entry in wish.entries if entry.kind == "dataset" and entry.eid}
+        own: Catalogue = TableCatalogue(self.tables)
+        # whatever process asks, the rows are as whole as those of the one that read
+        is_known = len(own.sessions([*eids])) == len(eids)
+        known = own if is_known else self._knower(self.remote, needed=False)
         sessions, datasets = self._rows_of(wish.entries, known)
         others = other_tables(wish.entries, self.tables)
         return Frozen(

@@ -43,7 +43,9 @@ def record(given: argparse.Namespace) -> int:
 
 def restore(given: argparse.Namespace) -> int:
     """Bring what a record or a list of ids names, from its source, a folder or a bundle."""
-    report = _cache_of(given, given.file).restore(given.file, source=given.source)
+    # a folder that is named becomes a home of what comes
+    cache = _cache_of(given, None if given.cache_dir else given.file)
+    report = cache.restore(given.file, source=given.source)
     return _tell(report, "restored", given)
 
 
@@ -112,11 +114,11 @@ def clean(given: argparse.Namespace) -> int:
 
 
 def _cache_of(given: argparse.Namespace, record: str | None) -> Cache:
-    """Open the cache that the options mean; without any, that of the source of the record."""
+    """Open the cache that the options mean; where no tables are named, of the record's source."""
     from one_cache.bundle.wish import read_wish
 
-    source = None
-    if record and not (given.base_url or given.cache_dir):
+    source, folder = None, given.tables_dir or given.cache_dir
+    if record and not given.base_url and not (folder and [*Path(folder).glob("*.pqt")]):
         source = next(iter(read_wish(record).sources), None)
     return open_cache(given, source=source)
 

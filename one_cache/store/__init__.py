@@ -170,9 +170,11 @@ class Store:
                 after = os.stat(place)
             except (FileNotFoundError, NotADirectoryError):
                 return FileState.MISSING
+        is_right = wanted in (None, got)
         if Note.of(before) == Note.of(after):
-            (remember or self._remember_one)(file.path, Note.of(after, str(got)))
-        return FileState.GOOD if wanted in (None, got) else FileState.WRONG
+            note = Note.of(after, str(got)) if is_right else Note.of_wrong(after, str(wanted))
+            (remember or self._remember_one)(file.path, note)
+        return FileState.GOOD if is_right else FileState.WRONG
 
     def digest(self, rel: str, algorithm: str = hashes.DEFAULT) -> str:
         """Hash a file as it lies there.

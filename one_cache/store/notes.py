@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _SESSION = re.compile(r"(?:.*/)?\d{4}-\d\d-\d\d/\d{1,3}(?=/|$)")
 
 
+_NEVER = -1  # ns, a time of change that no file has
+
 # size, mtime, inode, hashes: as JSON gives it, since most are only looked at
 Raw = list[Any]
 
@@ -61,6 +63,11 @@ class Note(NamedTuple):
     def of(cls, now: os.stat_result, *hashes: str) -> Note:
         """Note what `stat` says of a file and what it hashes to."""
         return cls(now.st_size, now.st_mtime_ns, now.st_ino, hashes)
+
+    @classmethod
+    def of_wrong(cls, now: os.stat_result, *hashes: str) -> Note:
+        """Note what a file should be and is not: the note fits no file, and is hashed again."""
+        return cls(now.st_size, _NEVER, now.st_ino, hashes)
 
     def fits(self, now: os.stat_result) -> bool:
         """Tell whether the file still is the one that was hashed."""

@@ -26,7 +26,7 @@ from uuid import UUID
 
 from one_cache import __version__
 from one_cache.atomic import write_bytes
-from one_cache.errors import CacheWarning, OneCacheError
+from one_cache.errors import CacheWarning, InvalidArgument, OneCacheError
 from one_cache.journal import Journal
 
 LAYOUT = 1
@@ -309,11 +309,15 @@ def read_record(path: Path) -> tuple[dict[str, Any], list[Entry]]:
 
     Raises
     ------
+    InvalidArgument
+        There is no such file.
     OneCacheError
         It is no record, or one of a later layout.
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InvalidArgument(f"there is no record at {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise OneCacheError(f"{path} cannot be read as a record: {error}") from error
     return parse_record(text, path)
@@ -380,12 +384,14 @@ def read_ids(path: Path) -> tuple[str, list[str]]:
     """
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+        if not rows or not rows[0]:
+            raise ValueError("it is empty")
         kind, _, rest = rows[0][0].strip().partition("_")
         if kind not in ("dataset", "session") or rest != "uuid":
             raise ValueError(f"headed {rows[0][0]!r}, not 'dataset_uuid' or 'session_uuid'")
         return kind, [str(UUID(row[0].strip())) for row in rows[1:] if row]
     except (ValueError, IndexError) as error:
-        raise OneCacheError(f"{path} is no list of ids: {error!r}") from error
+        raise OneCacheError(f"{path} is no record and no list of ids: {error}") from error
 
 
 def moment() -> str:

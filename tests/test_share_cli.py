@@ -252,6 +252,32 @@ def test_records_that_cannot_be_read_are_one_line(run, tmp_path):
         assert "Traceback" not in err
 
 
+def test_what_holds_no_record_is_said_in_words(run, tmp_path):
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    status, _, err = run("restore", empty, "--cache-dir", tmp_path)
+    assert (status, err) == (
+        1,
+        f"OneCacheError: {empty} is no record and no list of ids: it is empty\n",
+    )
+    assert run("record", tmp_path / "missing.jsonl")[0] == 2
+
+
+def test_the_record_of_a_bundle_is_shown(run, cache, tmp_path):
+    for out in (tmp_path / "b", tmp_path / "b.zip"):
+        cache.bundle(cache.record, out)
+        assert run("record", out)[:2] == run("record", cache.record)[:2]
+
+
+def test_nothing_is_frozen_where_there_are_no_tables(run, cache, tmp_path, url):
+    # the tables are at the remote, and were not brought
+    options = ["--base-url", url, "--cache-dir", tmp_path / "new"]
+    status, out, err = run("freeze", tmp_path / "frozen", *options)
+    assert (status, out) == (2, "")
+    assert "freeze what a record names" in err
+    assert not (tmp_path / "frozen").exists()
+
+
 def test_the_drill_by_hand(run, cache, tmp_path, lab):
     """Bundle, throw everything away, restore from the bundle, verify, freeze, run."""
     options = ["--cache-dir", cache.cache_dir, "--quiet"]

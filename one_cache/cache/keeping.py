@@ -17,7 +17,7 @@ from one_cache.cache.desk import file_of, open_remote
 from one_cache.cache.opening import Opening
 from one_cache.catalogue import AGGREGATES, TableCatalogue, keep_datasets
 from one_cache.depot import save_tables
-from one_cache.errors import CacheWarning, ModeError
+from one_cache.errors import CacheWarning, InvalidArgument, ModeError
 from one_cache.manifest import Manifest, TablePin, now
 from one_cache.recorder import Recorder
 from one_cache.tables import Tables
@@ -92,6 +92,11 @@ class Keeping(Opening):
         pathlib.Path
             The manifest.
 
+        Raises
+        ------
+        InvalidArgument
+            There are no tables, so nothing would be pinned.
+
         Notes
         -----
         A dataset whose record has no hash is hashed if its file is here, and the hash is
@@ -101,6 +106,12 @@ class Keeping(Opening):
         if self._is_own(folder):
             _log.info("mode %s is frozen already in %s", self.mode, folder)
             return folder / "manifest.json"
+        if not any(self.tables.count(name) for name in self.tables.names()):
+            raise InvalidArgument(
+                f"there are no tables in {self.tables_dir}, so nothing would be pinned; bring "
+                "those of the remote with load_cache(), or freeze what a record names "
+                "(one-cache freeze FOLDER --record RECORD)"
+            )
         self._pin_unhashed()
         self.tables.save(folder, clobber=folder != self.tables_dir, origin=self.source)
         saved = Tables.open(folder, silent=self.silent)

@@ -28,9 +28,14 @@ if TYPE_CHECKING:
 
 def record(given: argparse.Namespace) -> int:
     """Show a record: what an analysis read."""
+    from one_cache.bundle.wish import is_bundle, read_wish
     from one_cache.recorder import read_record
 
-    head, entries = read_record(Path(given.file))
+    if is_bundle(given.file):
+        wish = read_wish(given.file)
+        head, entries = dict(wish.head), [*wish.entries]
+    else:
+        head, entries = read_record(Path(given.file).expanduser())
     rows = [
         [entry.at, entry.kind, entry.path or entry.id, entry.hash or "", entry.mode]
         for entry in entries
@@ -201,7 +206,7 @@ def _size(count: float) -> str:
 def add(command: Command) -> None:
     """Add these commands."""
     one = command(record, "record")
-    one.add_argument("file", help="what Cache.save_record wrote")
+    one.add_argument("file", help="what Cache.save_record wrote, or a bundle")
     quiet(one)
     one = command(restore, "restore")
     one.add_argument("file", help="record, bundle, or list of dataset or session ids")

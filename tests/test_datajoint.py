@@ -468,6 +468,22 @@ def test_restrict_keeps_rows_and_what_belongs_to_them(restrict, counts, empty, c
     assert not db.Note - db.Thing
 
 
+def test_relations_restrict_by_their_keys(empty, cache):
+    made = things(empty, 100)
+    mirror, schema = mirror_of(empty, cache), empty.names["things"]
+    mirror.pull(schema)
+    # its sizes have 32 bits on the server, where they equal no number that was typed
+    mirrored = cache.schemas[schema].Thing & "thing_id in (10, 11)"
+    live = made.Thing & "thing_id in (10, 11)"
+    for restrict in (mirrored, live, {"Thing": mirrored}, {"Thing": live}, [live, "thing_id < 0"]):
+        mirror.pull(schema)
+        mirror.pull(schema, restrict=restrict)
+        db = cache.schemas[schema]
+        assert db.Thing.fetch("thing_id").tolist() == [10, 11]
+        assert db.Note.fetch("thing_id").tolist() == [10]
+        assert set(mirror.status().state) == {"current"}
+
+
 def test_another_restriction_takes_the_place_of_the_first(empty, cache):
     things(empty, 100)
     mirror, schema = mirror_of(empty, cache), empty.names["things"]

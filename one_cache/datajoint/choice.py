@@ -49,6 +49,26 @@ def schema_of(name: str) -> tuple[str, str]:
     return schema, table
 
 
+def as_values(restrict: Any) -> Any:
+    """Give a restriction with the keys of relations in their place.
+
+    A relation belongs to a connection, or to a mirror; the server is asked through another one.
+
+    Examples
+    --------
+    >>> from one_cache.relation import Relation
+    >>> as_values({"Trial": Relation([{"trial_id": 1, "start": 0.2}], ["trial_id"])})
+    {'Trial': [{'trial_id': 1}]}
+    """
+    if hasattr(restrict, "heading") and hasattr(restrict, "keys"):
+        return restrict.keys()
+    if isinstance(restrict, Mapping):
+        return {name: as_values(one) for name, one in restrict.items()}
+    if isinstance(restrict, list):
+        return type(restrict)(map(as_values, restrict))
+    return restrict
+
+
 def choose(
     server: Server, tables: Sequence[str], names: Sequence[str], restrict: Any
 ) -> list[Chosen]:

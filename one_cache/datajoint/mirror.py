@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from one_cache.catalogue import keep_datasets
 from one_cache.datajoint.attached import Attacher
-from one_cache.datajoint.choice import Chosen, choose, schema_of
+from one_cache.datajoint.choice import Chosen, as_values, choose, schema_of
 from one_cache.datajoint.columns import readings
 from one_cache.datajoint.copying import Former, copy_table
 from one_cache.datajoint.digests import ask_digests
@@ -174,6 +174,7 @@ class Mirror:
         schemas = list(dict.fromkeys(schema_of(name)[0] for name in names))
         if self.cache.policy().pinned:
             return self._pinned(names)
+        restrict = as_values(restrict)
         with self._server() as server, self.cache.store.lock(FOLDER):
             server.require(schemas)
             for left in reversed(range(_TRIES)):

@@ -29,10 +29,16 @@ class Lock:
     ----------
     handle : int or None
         Of the open file; None for a stand-in where there are no locks.
+
+    Attributes
+    ----------
+    is_real : bool
+        Whether it is none of these.
     """
 
     def __init__(self, handle: int | None = None) -> None:
         self._handle = handle
+        self.is_real = handle is not None
 
     def release(self) -> None:
         """Let the next one in; a second time does nothing."""

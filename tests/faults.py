@@ -59,8 +59,13 @@ class Exchange:
         """Send bytes of a file, at the server's pace."""
         for at in range(0, len(data), self.server.piece):
             piece = data[at : at + self.server.piece]
-            self.send(piece)
+            # before it goes: a test looks as soon as the client has it
             self.server.sent[self.asked.path] += len(piece)
+            try:
+                self.send(piece)
+            except OSError:
+                self.server.sent[self.asked.path] -= len(piece)
+                raise
             if self.server.rate:
                 time.sleep(len(piece) / self.server.rate)
 

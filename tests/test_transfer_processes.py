@@ -75,6 +75,17 @@ def test_processes_that_want_one_large_file_bring_it_once(tmp_path):
 
 
 @pytest.mark.parametrize("locks", ["lie", "missing"])
+def test_without_working_locks_processes_still_share(tmp_path, locks):
+    files = sessions(10, 20, 3000)
+    with FaultServer(files, rate=3_000_000) as server:
+        result, errors = crowd(server, tmp_path, files, "many", 8, locks)
+        assert result == {"codes": [0] * 8, "wrong": []}, errors
+        counts = [server.count(path) for path in files]
+    # eight would ask eight times; the first file of all may be, before anybody can know
+    assert sum(counts) <= 2 * len(counts)
+
+
+@pytest.mark.parametrize("locks", ["lie", "missing"])
 def test_without_working_locks_nothing_is_wrong(tmp_path, locks):
     files = {**sessions(4, 10, 3000), "large.npy": os.urandom(5 << 20)}
     with FaultServer(files) as server:

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from one_cache import hashes
@@ -19,7 +19,7 @@ from one_cache.errors import StoreError
 from one_cache.locks import Lock
 from one_cache.modes import FileState
 from one_cache.records import File
-from one_cache.store.incoming import Incoming, Remember, clean, parts_of
+from one_cache.store.incoming import Incoming, Remember, clean, others_write, parts_of
 from one_cache.store.ledger import Ledger, judge
 from one_cache.store.notes import Note
 from one_cache.store.root import Root
@@ -345,6 +345,20 @@ class Store:
         """
         if self.writable:
             clean(self._root.within(folder))
+
+    def others_write(self, folder: str, names: Collection[str], before: str = "") -> bool:
+        """Tell whether another process writes one of these files, whoever has the lock.
+
+        Parameters
+        ----------
+        folder : str
+            Relative to the root.
+        names : collection of str
+            Of files in it.
+        before : str
+            Only partial files that come before this one count.
+        """
+        return others_write(self._root.within(folder), names, before)
 
     def under_way(self, folder: str) -> list[tuple[str, int]]:
         """Give names and sizes of what is being written in a folder: a sign of life.

@@ -14,7 +14,7 @@ import random
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from types import TracebackType
@@ -111,6 +111,11 @@ class Incoming:
         if not worth or isinstance(error, (HashMismatch, SizeMismatch)):
             with contextlib.suppress(OSError):
                 os.unlink(self._part)
+
+    @property
+    def part(self) -> str:
+        """Name of the temporary file."""
+        return self._part.rpartition(os.sep)[2]
 
     def resume(self) -> Iterator[int]:
         """Start from what a dead process left of the same version, if anything.
@@ -313,6 +318,28 @@ def clean(folder: str) -> None:
             old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD
             if old or (found and found["version"] == "once" and _is_dead(entry, found)):
                 os.unlink(entry.path)
+
+
+def others_write(folder: str, names: Collection[str], before: str = "") -> bool:
+    """Tell whether a live process other than this one writes one of these files.
+
+    Parameters
+    ----------
+    folder : str
+        Absolute.
+    names : collection of str
+        Of files in it.
+    before : str
+        Only partial files that come before this one count, where one of two has to give way.
+    """
+    for entry in _parts(folder):
+        found = _PART.fullmatch(entry.name)
+        if before and entry.name >= before:
+            continue
+        named = found is not None and found["name"] in map(_short, names)
+        if found and named and entry.path not in _writing and not _is_dead(entry, found):
+            return True
+    return False
 
 
 def parts_of(folder: str) -> list[tuple[str, int]]:

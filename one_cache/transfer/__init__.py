@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -35,6 +36,8 @@ from one_cache.transfer.retry import Attempts
 from one_cache.transfer.workers import Job, Work
 
 _log = logging.getLogger(__name__)
+_PATIENCE = 10.0  # s without progress, after which another process is not waited for
+_LOOK = 0.02  # s
 _THREADS = 16
 
 
@@ -120,17 +123,45 @@ def fetch(
 def _bring(job: Job, remote: Remote, store: Store, tries: int) -> File:
     """Bring the file of a job, unless it turns out to be there."""
     file = job.file
-    if job.state is FileState.UNCHECKED or (not job.looked_at and store.exists(file.path)):
-        # never hashed, or brought by somebody since the unit was opened
-        notes: list[Note] = []
-        if store.check(file, remember=lambda path, note: notes.append(note)) is FileState.GOOD:
-            for note in notes:
-                job.remember(file.path, note)
-            return as_on_disk(file, notes[-1] if notes else None)
-    with store.incoming(file, remember=job.remember) as incoming:
-        for position in incoming.resume():
-            job.move(position)
-        return _Transfer(job, remote, incoming, Attempts(tries)).run()
+    folder, _, name = file.path.rpartition("/")
+    while True:
+        if job.work.careful:
+            _wait_for_others(job, store)
+        found = _found(job, store)
+        if found is not None:
+            return found
+        with store.incoming(file, remember=job.remember) as incoming:
+            if job.work.careful and store.others_write(folder, [name], before=incoming.part):
+                # begun by another process at the same moment
+                continue
+            for position in incoming.resume():
+                job.move(position)
+            return _Transfer(job, remote, incoming, Attempts(tries)).run()
+
+
+def _found(job: Job, store: Store) -> File | None:
+    """Give the file if it is here: never hashed, or brought since the unit was opened."""
+    file = job.file
+    if job.state is not FileState.UNCHECKED and (job.looked_at or not store.exists(file.path)):
+        return None
+    notes: list[Note] = []
+    if store.check(file, remember=lambda _, note: notes.append(note)) is not FileState.GOOD:
+        return None
+    for note in notes:
+        job.remember(file.path, note)
+    return as_on_disk(file, notes[-1] if notes else None)
+
+
+def _wait_for_others(job: Job, store: Store) -> None:
+    """Wait for a process that writes the same file, as long as it gets on."""
+    folder, _, name = job.file.path.rpartition("/")
+    sign: object = None
+    since = time.monotonic()
+    while store.others_write(folder, [name]) and time.monotonic() - since < _PATIENCE:
+        now = store.under_way(folder)
+        if now != sign:
+            sign, since = now, time.monotonic()
+        job.pause(_LOOK)
 
 
 class _Transfer:

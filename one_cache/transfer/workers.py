@@ -8,6 +8,7 @@ holds is put off and looked at again, when most of it is done.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -55,6 +56,7 @@ class Unit:
     lock: Lock | None = None
     left: int = 0
     opened: float = 0.0
+    checked: bool = False
     notes: dict[str, Note | None] = field(default_factory=dict)
     noted: float = 0.0
     due: float = 0.0
@@ -92,7 +94,7 @@ class Job:
     @property
     def looked_at(self) -> bool:
         """Whether `state` was true a moment ago; a look at each file again would cost time."""
-        return time.monotonic() - self.unit.opened < _MOMENT
+        return not self.work.careful and time.monotonic() - self.unit.opened < _MOMENT
 
     def move(self, position: int) -> None:
         """Say how far it has come.
@@ -163,6 +165,8 @@ class Work:
         Path to what came of it.
     stopped : threading.Event
         The call is over.
+    careful : bool
+        Locks do not work here: others may bring the same files.
     """
 
     def __init__(
@@ -176,11 +180,14 @@ class Work:
         self.found: dict[str, File] = {}
         self.errors: dict[str, Exception] = {}
         self.stopped = threading.Event()
+        self.careful = False
         self._files = files
         self._store = store
         self._bring = bring
         self._connections = connections
         self._expect = expect
+        # of our own: a script's random.seed changes nothing, and forks differ
+        self._dice = random.Random()
         self._turn = threading.Condition()
         self._ready = deque(units_of(files))
         self._busy: list[Unit] = []
@@ -379,7 +386,24 @@ class Work:
                 missing.append(Job(file, state, unit, self))
         if missing:
             self._store.clean(unit.folder)
+            self._mistrust(unit)
+        if self.careful:
+            self._dice.shuffle(missing)
         return missing
+
+    def _mistrust(self, unit: Unit) -> None:
+        """Become careful if the lock of a unit keeps nobody out.
+
+        Then each process takes the files in an order of its own, and looks before each of them.
+        """
+        names = [file.path.rpartition("/")[2] for file in unit.files]
+        real = unit.lock is not None and unit.lock.is_real
+        if self.careful or (real and not self._store.others_write(unit.folder, names)):
+            return
+        with self._turn:
+            self.careful = True
+            self._dice.shuffle(self._jobs)
+            self._dice.shuffle(self._ready)
 
     def _do(self, job: Job) -> None:
         try:
@@ -393,6 +417,9 @@ class Work:
                 self._active.pop(job.file.path, None)
                 job.unit.left -= 1
                 done = not job.unit.left
+                first, job.unit.checked = not job.unit.checked, True
+            if first and not done:
+                self._mistrust(job.unit)
             if done:
                 self._close(job.unit)
 

@@ -11,9 +11,10 @@ import zipfile
 import pytest
 
 from one_cache import ONE, Cache
-from one_cache.errors import ALFObjectNotFound, InvalidArgument
+from one_cache.errors import ALFObjectNotFound, CacheWarning, InvalidArgument
 from one_cache.manifest import Manifest
 from one_cache.recorder import read_record
+from one_cache.serve import DataServer
 
 PLACE = "KS014/2024-02-07/001"
 OTHER = "KS01/2024-01-15/001"
@@ -114,11 +115,22 @@ def test_another_process_gives_the_same_bytes(cache, tmp_path):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_another_process_finds_the_rows_where_the_files_came_from(cache, tmp_path, url):
-    cache.bundle(cache.record, tmp_path / "a.zip")
-    # as the next process: what the first one was told, and saved nowhere, is forgotten
-    Cache(cache.cache_dir, remote=url, silent=True).bundle(cache.record, tmp_path / "b.zip")
-    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+def test_another_process_finds_the_rows_where_the_files_came_from(tmp_path, lab):
+    with DataServer(lab) as server:
+        cache = Cache(tmp_path / "cache", remote=server.url, silent=True)
+        with cache.recording():
+            cache.load_object(PLACE, "wheel")
+        record = cache.save_record(tmp_path / "record.jsonl")
+        cache.bundle(record, tmp_path / "a.zip")
+        # as the next process: what the first one was told, and saved nowhere, is forgotten
+        again = Cache(cache.cache_dir, remote=server.url, silent=True)
+        again.bundle(record, tmp_path / "b.zip")
+    # nor need the source be there: its tables were kept
+    later = Cache(cache.cache_dir, remote=server.url, silent=True)
+    with pytest.warns(CacheWarning, match="is away"):
+        later.bundle(record, tmp_path / "c.zip")
+    a, b, c = ((tmp_path / f"{letter}.zip").read_bytes() for letter in "abc")
+    assert a == b == c
 
 
 def test_tables_alone_pin_what_another_cache_holds(cache, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,13 @@ from one_cache.bundle.wish import AnyRecord, Wish, file_of
 from one_cache.cache.keeping import Keeping
 from one_cache.cache.upkeep import Upkeep
 from one_cache.catalogue import Catalogue, TableCatalogue
-from one_cache.errors import InvalidArgument, OneCacheError
+from one_cache.errors import (
+    InvalidArgument,
+    OneCacheError,
+    StoreError,
+    TableError,
+    TransferError,
+)
 from one_cache.recorder import Entry, Recorder
 
 if TYPE_CHECKING:
@@ -134,10 +141,11 @@ class Sharing(Upkeep, Keeping):
     def _frozen(self, wish: Wish, release: str | None) -> Frozen:
         """Give tables and manifest of a record."""
         eids = {entry.eid for entry in wish.entries if entry.kind == "dataset" and entry.eid}
-        own: Catalogue = TableCatalogue(self.tables)
-        # whatever process asks, the rows are as whole as those of the one that read
-        is_known = len(own.sessions([*eids])) == len(eids)
-        known = own if is_known else self._knower(self.remote, needed=False)
+        known: Catalogue = TableCatalogue(self.tables)
+        if len(known.sessions([*eids])) < len(eids) and self.policy().asks:
+            # whatever process asks, the rows are as whole as those of the one that read
+            with suppress(TransferError, TableError, StoreError):
+                known = self._catalogue()
         sessions, datasets = self._rows_of(wish.entries, known)
         others = other_tables(wish.entries, self.tables)
         return Frozen(

@@ -1,5 +1,6 @@
 """S3 against a server that speaks its protocol: as remote, and as the place of saved tables."""
 
+import io
 import os
 import pickle
 from pathlib import Path
@@ -205,6 +206,39 @@ def test_tables_are_saved_and_loaded_there(client, bucket, address, url, tmp_pat
     assert (tmp_path / "other" / "datasets.pqt").is_file()
     remote = ONE(address, cache_dir=tmp_path / "third", silent=True)
     assert len(remote.search()) == 1
+
+
+@pytest.mark.parametrize("prefix", ["data", "my%20data/%C3%BC%23%2B"])
+def test_what_breaks_off_while_it_is_written_is_never_seen(
+    client, bucket, endpoint, tmp_path, prefix
+):
+    there = connect(
+        f"s3://{KEY}:{SECRET.replace('/', '%2F')}@{bucket}/{prefix}?endpoint_override={endpoint}"
+    )
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.write_bytes(b"before")
+    after.write_bytes(bytes(9 << 20))
+    there.put("datasets.pqt", before)
+
+    class Cut(io.BytesIO):
+        def open(self, mode):
+            return self
+
+        def read(self, size=-1):
+            if self.tell():
+                raise KeyboardInterrupt
+            return super().read(6 << 20)
+
+    with pytest.raises(KeyboardInterrupt):
+        there.put("datasets.pqt", Cut(after.read_bytes()))
+    names = [one["Key"] for one in client.list_objects_v2(Bucket=bucket)["Contents"]]
+    # a name that ends so is how Arrow marks a folder
+    assert len([name for name in names if not name.endswith("/")]) == 1
+    with there.open(File("datasets.pqt")) as body:
+        assert b"".join(body.chunks) == b"before"
+    there.put("datasets.pqt", after)
+    with there.open(File("datasets.pqt")) as body:
+        assert b"".join(body.chunks) == bytes(9 << 20)
 
 
 def test_tables_that_lie_there_are_merged_with(client, bucket, address, url, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -210,12 +212,21 @@ class S3Remote:
         StoreError
             The server refuses; what was there before still is.
         """
+        target = self._place(path)
+        folder, _, name = target.rpartition("/")
+        # closing a stream publishes it, also where it breaks off: so beside its name first
+        part = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
         try:
-            with source.open("rb") as content:
-                target = self._system().open_output_stream(self._place(path))
-                with target:
+            system = self._system()
+            try:
+                with source.open("rb") as content, system.open_output_stream(part) as stream:
                     while chunk := content.read(_CHUNK):
-                        target.write(chunk)
+                        stream.write(chunk)
+                system.move(part, target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    system.delete_file(part)
+                raise
         except OSError as error:
             raise StoreError(f"{path}: {self.name} refuses it: {error}", error.errno) from error
 

@@ -20,7 +20,7 @@ from one_cache.records import File
 from one_cache.store import Store
 from one_cache.store.incoming import is_abandoned, place_of, written_as
 from one_cache.store.root import OWN
-from one_cache.transfer.workers import units_of
+from one_cache.transfer.units import units_of
 
 _RECENT = 7 * 86400.0  # s, within which somebody may continue a partial file
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}

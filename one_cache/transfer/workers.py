@@ -1,6 +1,5 @@
 """The files of one call, shared between threads, and with other processes that want the same.
 
-Small files of a folder form a unit, a large file is a unit of its own; each unit has a lock.
 Threads take the files of open units first, then open another one; a unit that another process
 holds is put off and looked at again, when most of it is done.
 """
@@ -12,9 +11,9 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from one_cache.errors import OneCacheError, RemoteError, TransferFailed
 from one_cache.locks import Lock
@@ -23,10 +22,10 @@ from one_cache.progress import Progress
 from one_cache.records import File
 from one_cache.remotes.connections import Connections
 from one_cache.store import Store
-from one_cache.store.incoming import BIG
 from one_cache.store.ledger import as_on_disk
 from one_cache.store.notes import Note
 from one_cache.transfer.team import Team
+from one_cache.transfer.units import Unit, units_of
 
 _log = logging.getLogger(__name__)
 _FLUSH = 2.0  # s after which the notes of a unit that is still under way are written
@@ -34,35 +33,6 @@ _PATIENCE = 180.0  # s without a sign of life, after which a unit is fetched wit
 _SMALL = 1 << 18  # bytes; what costs more processor time by its number than by its length
 _MOMENT = 1.0  # s that what was seen of a unit's files is taken to hold
 _JOIN = 0.8  # s for the threads to end
-
-
-@dataclass
-class Unit:
-    """Files under one lock.
-
-    Attributes
-    ----------
-    key : str
-        Of the lock.
-    folder : str
-        That the files lie in.
-    files : list of File
-        Longest first.
-    """
-
-    key: str
-    folder: str
-    files: list[File]
-    lock: Lock | None = None
-    left: int = 0
-    opened: float = 0.0
-    checked: bool = False
-    notes: dict[str, Note | None] = field(default_factory=dict)
-    noted: float = 0.0
-    due: float = 0.0
-    pause: float = 0.02
-    since: float = 0.0
-    sign: object = None
 
 
 @dataclass(eq=False)
@@ -116,31 +86,6 @@ class Job:
     def remember(self, path: str, note: Note) -> None:
         """Keep a note until the unit is done or some time has passed."""
         self.work.remember(self.unit, path, note)
-
-
-def units_of(files: Iterable[File]) -> list[Unit]:
-    """Sort files into units: large ones first, longest first, then folders of small ones.
-
-    Examples
-    --------
-    >>> files = [File("a/1", 10), File("b/2", 5 << 20), File("a/3", 20)]
-    >>> [[file.path for file in unit.files] for unit in units_of(files)]
-    [['b/2'], ['a/3', 'a/1']]
-    """
-    large, folders = [], dict[str, list[File]]()
-    for file in files:
-        folder = file.path.rpartition("/")[0]
-        if file.size is not None and file.size >= BIG:
-            large.append(Unit(f"file {file.path}", folder, [file]))
-        else:
-            folders.setdefault(folder, []).append(file)
-    large.sort(key=lambda unit: -(unit.files[0].size or 0))
-    small = [
-        Unit(f"folder {folder}", folder, sorted(inside, key=lambda file: -(file.size or 0)))
-        for folder, inside in folders.items()
-    ]
-    small.sort(key=lambda unit: -sum(file.size or 0 for file in unit.files))
-    return [*large, *small]
 
 
 class Work:

@@ -1,11 +1,18 @@
 """What the tests of the neuPrint door share."""
 
+from pathlib import Path
+
 import neuprint
 import pytest
 from neuprint_double import DATASET, NeuprintDouble
 
 from one_cache import Cache
 from one_cache.neuprint import Client
+
+ASK = "POST /api/custom/custom"
+LOOK = "GET /api/dbmeta/datasets"
+COUNT = "MATCH (n:Neuron) RETURN count(n) AS n"
+BOXED = 'CALL apoc.cypher.runTimeboxed("MATCH p RETURN p", {}, 5) YIELD value RETURN value.p AS p'
 
 
 @pytest.fixture(name="server")
@@ -34,3 +41,19 @@ def client_of(server, folder, opened="remote", **options):
     if "cache" not in given:
         given["cache"] = Cache(folder, mode=opened)
     return Client(server.url, verify=server.certificate, **given)
+
+
+def rows_of(cache):
+    return cache.tables.rows("SELECT * FROM queries ORDER BY id")
+
+
+def row_of(cache, part):
+    return next(row for row in rows_of(cache) if part in row["query"])
+
+
+def files_of(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }

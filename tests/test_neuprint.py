@@ -16,7 +16,18 @@ pytest.importorskip("neuprint", reason="neuprint-python is not installed")
 
 import neuprint_calls as calls
 from neuprint_double import DATASET, NeuprintDouble
-from neuprint_fixtures import client_of, neuprint_server, no_client_before  # noqa: F401
+from neuprint_fixtures import (  # noqa: F401
+    ASK,
+    BOXED,
+    COUNT,
+    LOOK,
+    client_of,
+    files_of,
+    neuprint_server,
+    no_client_before,
+    row_of,
+    rows_of,
+)
 
 from one_cache import Cache
 from one_cache import neuprint as ours
@@ -31,27 +42,6 @@ from one_cache.neuprint import fetch_custom, fetch_meta, fetch_neurons
 
 # neuprint-python itself uses what pandas will take away
 pytestmark = pytest.mark.filterwarnings("ignore:.*inplace:DeprecationWarning")
-
-ASK = "POST /api/custom/custom"
-LOOK = "GET /api/dbmeta/datasets"
-COUNT = "MATCH (n:Neuron) RETURN count(n) AS n"
-BOXED = 'CALL apoc.cypher.runTimeboxed("MATCH p RETURN p", {}, 5) YIELD value RETURN value.p AS p'
-
-
-def rows_of(cache):
-    return cache.tables.rows("SELECT * FROM queries ORDER BY id")
-
-
-def row_of(cache, part):
-    return next(row for row in rows_of(cache) if part in row["query"])
-
-
-def files_of(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in Path(folder).rglob("*")
-        if path.is_file()
-    }
 
 
 # -- record, replay, freeze ------------------------------------------------------------------

@@ -3,6 +3,7 @@
 ::
 
     desk      folders, tables, remote, store, recorder; what a policy says, done
+    noting    what a record says of the datasets that were read
     naming    eid, path, reference, record, URL
     finding   search, list, details
     choosing  which datasets a name means, or why none

@@ -14,7 +14,8 @@ from one_cache.bundle.inventory import is_own
 from one_cache.bundle.report import Problem, Report
 from one_cache.bundle.rows import datasets_as_read, sessions_as_read
 from one_cache.bundle.wish import AnyRecord, Wish, file_of, is_bundle, read_wish
-from one_cache.cache.desk import Desk, open_remote
+from one_cache.cache.desk import open_remote
+from one_cache.cache.noting import Noting
 from one_cache.catalogue import Catalogue, RemoteCatalogue, TableCatalogue, keep_datasets
 from one_cache.errors import (
     ALFObjectNotFound,
@@ -43,7 +44,7 @@ _ANY = ""
 Places = Mapping[str, Remote]
 
 
-class Again(Desk):
+class Again(Noting):
     """Brings what a record names."""
 
     def restore(self, record: AnyRecord, source: Remote | str | Path | None = None) -> Report:

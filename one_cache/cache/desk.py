@@ -11,7 +11,6 @@ import logging
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ from one_cache.errors import (
 )
 from one_cache.manifest import Manifest
 from one_cache.modes import Action, FileState, Mode, Policy, policy, read_mode
-from one_cache.recorder import Entry, Recorder, moment
+from one_cache.recorder import Recorder
 from one_cache.records import Dataset, File, Session
 from one_cache.remotes import Remote, connect
 from one_cache.responses import ResponseCache
@@ -414,58 +413,6 @@ class Desk:
 
     def _path(self, dataset: Dataset, catalogue: Catalogue) -> ALFPath:
         return ALFPath(self.store.path(self._file(dataset, catalogue).path))
-
-    # -- the record ------------------------------------------------------------------------
-
-    def _record(self, datasets: Sequence[Dataset], catalogue: Catalogue, note: str = "") -> None:
-        if not self.recorder.on:
-            return
-        for dataset in datasets:
-            session = self._session(dataset.eid, catalogue) if dataset.eid else None
-            entry = self._entry(dataset, session, note)
-            if not entry.hash or entry.size is None:
-                entry = self._as_on_disk(entry)
-            self.recorder.add(entry)
-
-    def _entry(self, dataset: Dataset, session: Session | None, note: str = "") -> Entry:
-        """Give what a record says of a dataset."""
-        file = file_of(dataset, session)
-        return Entry(
-            "dataset",
-            dataset.id,
-            eid=dataset.eid,
-            path=file.path,
-            rel_path=dataset.rel_path,
-            revision=dataset.revision,
-            size=file.size,
-            hash=file.hash,
-            qc=dataset.qc.name,
-            source=self.source,
-            # a query may hold a signature
-            url=settings.without_credentials(file.url or "").partition("?")[0],
-            default=dataset.default_revision,
-            mode=self.mode,
-            note=note,
-            at=moment(),
-        )
-
-    def _about(self) -> dict[str, Any]:
-        """Give what a record says of this cache."""
-        from one_cache.alf import decoders
-
-        return {
-            "mode": self.mode,
-            "revision_last_before": self.revision_last_before,
-            "remotes": [self.source] if self.source else [],
-            "decoders": decoders(),
-        }
-
-    def _as_on_disk(self, entry: Entry) -> Entry:
-        """Fill in size and hash, where the tables lack them."""
-        noted = self.store.noted(entry.path)
-        size = self.store.path(entry.path).stat().st_size
-        digest = noted.hash if noted else self.store.digest(entry.path)
-        return replace(entry, size=size, hash=entry.hash or digest)
 
     def _warn_once(self, kind: str, key: str, message: str, category: type[Warning]) -> None:
         if (kind, key) not in self._warned:

@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 from one_cache.cache.desk import file_of, open_remote
+from one_cache.cache.noting import Noting
 from one_cache.cache.opening import Opening
 from one_cache.catalogue import AGGREGATES, TableCatalogue, keep_datasets
 from one_cache.depot import save_tables
@@ -25,7 +26,7 @@ from one_cache.tables import Tables
 _log = logging.getLogger(__name__)
 
 
-class Keeping(Opening):
+class Keeping(Opening, Noting):
     """Tables, manifest and record of a cache."""
 
     # -- tables ------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from one_cache.cache.choosing import Choosing, DatasetName, require_one_object, 
 from one_cache.cache.desk import uuid_text
 from one_cache.cache.frames import dataset_record, dataset_series
 from one_cache.cache.notices import Noticing
+from one_cache.cache.noting import Noting
 from one_cache.catalogue import Catalogue
 from one_cache.errors import (
     ALFMultipleCollectionsFound,
@@ -24,7 +25,7 @@ from one_cache.records import QC, Bunch, Dataset
 from one_cache.spec import ALFPath
 
 
-class Loading(Choosing, Noticing):
+class Loading(Choosing, Noticing, Noting):
     """The loads of ONE-api. All of them verify, and record what they gave."""
 
     # -- bring, decode, record ---------------------------------------------------------------
